@@ -1,0 +1,169 @@
+"""The three servers of the local stack: how each is started, where it answers, and when it is ready.
+
+All are bound to loopback: they have no passwords. Their data lies in `<home>/stack`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+LOOPBACK = "127.0.0.1"
+DEFAULT_PORTS = {"prefect": 24200, "mlflow": 25000, "ray": 26379, "dashboard": 28265}
+"""The tools' own ports + 20000, to stand beside servers that already use those; below 32768, where Linux begins to give
+out ports to outgoing connections."""
+EXTERNAL = {"prefect": "PREFECT_API_URL", "mlflow": "MLFLOW_TRACKING_URI", "ray": "RAY_ADDRESS"}
+"""The variable that names a service of the user's own, which is then used instead of ours."""
+OBJECT_STORE_BYTES = 150_000_000
+"""The pipeline hands paths through Ray, not data; Ray's default is 30% of the machine's memory."""
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach our loopback
+
+
+@dataclass(frozen=True)
+class Service:
+    """One server: everything that is needed to start it, reach it and tell whether it works."""
+
+    name: str
+    ports: Mapping[str, int]
+    command: list[str]
+    environment: Mapping[str, str]
+    log: Path
+    address: str
+    """What the service's environment variable holds for clients."""
+    page: str
+    """What a person opens."""
+    health: str
+
+    def ready(self, timeout_s: float) -> bool:
+        """Whether it answers as a working server does."""
+        try:
+            with _DIRECT.open(self.health, timeout=timeout_s) as answer:
+                body = answer.read()
+        except (OSError, urllib.error.URLError):
+            return False
+        return self.name != "ray" or _ray_node_alive(body)
+
+
+def prefect(folder: Path, port: int) -> Service:
+    page = f"http://{LOOPBACK}:{port}"
+    environment = {
+        "PREFECT_HOME": str(folder.parent / "prefect"),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+        "PREFECT_UI_API_URL": f"{page}/api",  # the page asks port 4200 without it
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_CLI_PROMPT": "false",
+    }
+    return Service(
+        name="prefect",
+        ports={"prefect": port},
+        command=[_program("prefect"), "server", "start", "--host", LOOPBACK, "--port", str(port)],
+        environment=environment,
+        log=folder / "prefect.log",
+        address=f"{page}/api",
+        page=page,
+        health=f"{page}/api/health",
+    )
+
+
+def mlflow(folder: Path, port: int) -> Service:
+    page = f"http://{LOOPBACK}:{port}"
+    command = [_program("mlflow"), "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    command += ["--artifacts-destination", str(folder / "mlflow-artifacts")]
+    command += ["--allowed-hosts", f"{LOOPBACK}:{port},localhost:{port}"]
+    return Service(
+        name="mlflow",
+        ports={"mlflow": port},
+        command=command,
+        environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # else seven more processes of 250 MB
+        log=folder / "mlflow.log",
+        address=page,
+        page=page,
+        health=f"{page}/health",
+    )
+
+
+def ray(folder: Path, port: int, dashboard_port: int) -> Service:
+    page = f"http://{LOOPBACK}:{dashboard_port}"
+    command = [_program("ray"), "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard", "true"]
+    command += ["--node-ip-address", LOOPBACK, "--port", str(port)]
+    command += ["--dashboard-host", LOOPBACK, "--dashboard-port", str(dashboard_port)]
+    # Ports that nobody needs to know: with Ray's fixed ones a second Ray on the machine would not start.
+    command += ["--dashboard-agent-listen-port", "0", "--ray-client-server-port", str(free_port())]
+    command += ["--num-cpus", str(os.cpu_count() or 1), "--object-store-memory", str(OBJECT_STORE_BYTES)]
+    command += ["--temp-dir", str(ray_folder(folder)), "--log-style", "record", "--log-color", "false"]
+    return Service(
+        name="ray",
+        ports={"ray": port, "dashboard": dashboard_port},
+        command=command,
+        environment={"AUTOSCALER_METRIC_PORT": "0", "DASHBOARD_METRIC_PORT": "0", "GLOO_SOCKET_IFNAME": _interface()},
+        log=folder / "ray.log",
+        address=f"{LOOPBACK}:{port}",
+        page=page,
+        health=f"{page}/nodes?view=summary",
+    )
+
+
+def ray_folder(folder: Path) -> Path:
+    """Ray's own folder, in /tmp: it makes sockets some 70 characters deeper, and a socket's path may have 107."""
+    return Path("/tmp") / f"bert-foundry-{hashlib.sha256(str(folder).encode()).hexdigest()[:10]}"
+
+
+def common_environment() -> dict[str, str]:
+    """What servers and clients of a local stack share."""
+    return {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Nothing but loopback listens. Unset, Ray would write ~/.ray/auth_token and change other clusters' behaviour.
+        "RAY_AUTH_MODE": "disabled",
+        # Despite its name: without it Ray turns 127.0.0.1 into the machine's own address and listens on all of them.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+        "NO_PROXY": _no_proxy(),
+        "no_proxy": _no_proxy(),
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _program(name: str) -> str:
+    """The tool that is installed beside this Python, whatever PATH says."""
+    return str(Path(sys.executable).parent / name)
+
+
+def _ray_node_alive(body: bytes) -> bool:
+    try:
+        nodes = json.loads(body)["data"]["summary"]
+    except (ValueError, KeyError):
+        return False
+    return any(node.get("raylet", {}).get("state") == "ALIVE" for node in nodes)
+
+
+def _interface() -> str:
+    """The loopback interface's name: gloo, torch's collective library, else listens on what the host name means."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(address.address == LOOPBACK for address in addresses):
+            return name
+    return "lo"
+
+
+def _no_proxy() -> str:
+    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    missing = [host for host in (LOOPBACK, "localhost") if host not in hosts.split(",")]
+    return ",".join([*filter(None, [hosts]), *missing])
