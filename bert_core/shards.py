@@ -1,0 +1,326 @@
+"""Token shards: Arrow IPC files of tokenised documents, uncompressed, so that a reader maps them and copies nothing.
+
+A row is a document. A folder of shards is complete when `shards.json`, written last, is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+INDEX = "shards.json"
+MAX_SHARD_TOKENS = 2**31 - 1  # offsets of an Arrow list are int32
+
+
+class ShardError(RuntimeError):
+    """Shards that are missing, incomplete, changed, or made with another tokenizer; the message names the file."""
+
+
+@dataclass(frozen=True)
+class TokenizedDocument:
+    """A row of a shard. N tokens without special tokens."""
+
+    document_id: str
+    tokens: NDArray[Any]
+    """(N,)"""
+    sentence_starts: NDArray[Any]
+    """Token offsets, ascending, the first 0."""
+    word_starts: NDArray[np.bool_]
+    """(N,)"""
+    kind: str = ""
+    label: int = -1
+    """Index into the shards' labels, or -1."""
+
+
+def token_dtype(vocab_size: int) -> type[np.uint8 | np.uint16 | np.uint32]:
+    """The narrowest unsigned type that holds every id below `vocab_size`."""
+    return np.uint8 if vocab_size <= 2**8 else np.uint16 if vocab_size <= 2**16 else np.uint32
+
+
+class ShardWriter:
+    """Writes documents in the order of `add`; memory holds one shard. Leaving the block writes the index."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        vocab_size: int,
+        fingerprint: str,
+        labels: Sequence[str] = (),
+        documents_per_shard: int = 50_000,
+    ) -> None:
+        self._folder = Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._index: dict[str, Any] = {
+            "fingerprint": fingerprint,
+            "vocab_size": vocab_size,
+            "labels": list(labels),
+            "files": [],
+        }
+        self._documents_per_shard = documents_per_shard
+        self._pending: list[TokenizedDocument] = []
+        self._pending_tokens = 0
+
+    def add(self, document: TokenizedDocument) -> None:
+        _check(document, self._index["vocab_size"], len(self._index["labels"]))
+        if self._pending_tokens + len(document.tokens) > MAX_SHARD_TOKENS:
+            self._flush()
+        self._pending.append(document)
+        self._pending_tokens += len(document.tokens)
+        if len(self._pending) == self._documents_per_shard:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is pending and, last, the index.
+
+        Raises:
+            ShardError: no document was added.
+        """
+        self._flush()
+        if not self._index["files"]:
+            raise ShardError(f"{self._folder}: no document was written; empty shards are an error")
+        _write_index(self._folder / INDEX, self._index)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        path = self._folder / f"shard-{len(self._index['files']):05d}.arrow"
+        batch = _record_batch(self._pending, self._index)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        self._index["files"].append(
+            {
+                "name": path.name,
+                "documents": len(self._pending),
+                "tokens": self._pending_tokens,
+                "bytes": path.stat().st_size,
+                "sha256": _sha256(path),
+            }
+        )
+        self._pending, self._pending_tokens = [], 0
+
+
+def write_shards(
+    folder: str | Path,
+    documents: Iterable[TokenizedDocument],
+    *,
+    vocab_size: int,
+    fingerprint: str,
+    labels: Sequence[str] = (),
+    documents_per_shard: int = 50_000,
+) -> None:
+    """Write `documents` as shards under `folder`, index last.
+
+    Raises:
+        ShardError: there are no documents, or one has an id, label or boundary out of range.
+    """
+    with ShardWriter(
+        folder,
+        vocab_size=vocab_size,
+        fingerprint=fingerprint,
+        labels=labels,
+        documents_per_shard=documents_per_shard,
+    ) as writer:
+        for document in documents:
+            writer.add(document)
+
+
+def open_shards(folder: str | Path, *, fingerprint: str | None = None, verify: bool = False) -> TokenShards:
+    """The shards in `folder`. Sizes of all files are checked here; tokens are mapped when they are first read.
+
+    Args:
+        fingerprint: of the tokenizer that the caller is going to use.
+        verify: also read every file and compare its sha256.
+
+    Raises:
+        ShardError: no index, a missing, truncated or changed file, or another tokenizer's fingerprint.
+    """
+    folder = Path(folder)
+    index = _read_index(folder)
+    if fingerprint is not None and index["fingerprint"] != fingerprint:
+        raise ShardError(
+            f"{folder}: made with the tokenizer {index['fingerprint']}, to be read with {fingerprint}; "
+            "encode the documents again with the tokenizer of the model"
+        )
+    for entry in index["files"]:
+        _check_file(folder / entry["name"], entry, verify=verify)
+    return TokenShards(folder, index)
+
+
+class TokenShards:
+    """Documents 0 to num_documents - 1 of a folder of shards, memory-mapped. Pickles: each process maps for itself."""
+
+    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
+        self.folder = folder
+        self.fingerprint: str = index["fingerprint"]
+        self.vocab_size: int = index["vocab_size"]
+        self.label_names: tuple[str, ...] = tuple(index["labels"])
+        self.num_documents: int = sum(entry["documents"] for entry in index["files"])
+        self.num_tokens: int = sum(entry["tokens"] for entry in index["files"])
+        self._index = index
+        self._first = np.cumsum([0, *(entry["documents"] for entry in index["files"])])
+        self._maps: dict[int, _Map] = {}
+
+    def __reduce__(self) -> tuple[type[TokenShards], tuple[Path, dict[str, Any]]]:
+        return TokenShards, (self.folder, self._index)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """(num_documents,): tokens in each document."""
+        return np.concatenate([np.diff(each.offsets) for each in self._all()])
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        """(num_documents,): label of each document, an index into `label_names`; -1 = none."""
+        return np.concatenate([each.column("label").to_numpy() for each in self._all()])
+
+    @cached_property
+    def document_ids(self) -> list[str]:
+        return [document_id for each in self._all() for document_id in each.column("document_id").to_pylist()]
+
+    def tokens(self, document: int) -> NDArray[Any]:
+        """(N,) uint8, uint16 or uint32: a read-only view of the mapped file; nothing is copied."""
+        each, row = self._locate(document)
+        return each.tokens[each.offsets[row] : each.offsets[row + 1]]
+
+    def sentence_starts(self, document: int) -> NDArray[np.int32]:
+        """Token offset at which each sentence starts; a view, as in `tokens`."""
+        each, row = self._locate(document)
+        return each.sentences[each.sentence_offsets[row] : each.sentence_offsets[row + 1]]
+
+    def word_starts(self, document: int) -> NDArray[np.bool_]:
+        """(N,): whether a word starts at this token."""
+        each, row = self._locate(document)
+        start, stop = int(each.offsets[row]), int(each.offsets[row + 1])
+        bits = np.unpackbits(each.word_bits[start // 8 : (stop + 7) // 8], bitorder="little")
+        return bits[start % 8 : start % 8 + stop - start].view(bool)
+
+    def _all(self) -> list[_Map]:
+        return [self._map(shard) for shard in range(len(self._index["files"]))]
+
+    def _locate(self, document: int) -> tuple[_Map, int]:
+        if not 0 <= document < self.num_documents:
+            raise IndexError(f"document {document}: {self.folder} has {self.num_documents}")
+        shard = int(self._first.searchsorted(document, side="right")) - 1
+        return self._map(shard), int(document - self._first[shard])
+
+    def _map(self, shard: int) -> _Map:
+        if shard not in self._maps:
+            entry = self._index["files"][shard]
+            self._maps[shard] = _Map(self.folder / entry["name"], self.fingerprint)
+        return self._maps[shard]
+
+
+class _Map:
+    """One mapped file, its columns as numpy views."""
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._batch = reader.get_batch(0)
+            found = (reader.schema.metadata or {}).get(b"fingerprint", b"").decode()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ShardError(f"{path}: not a readable shard ({error}); encode the documents again") from None
+        if found != fingerprint:
+            raise ShardError(f"{path}: made with the tokenizer {found}, but its index says {fingerprint}")
+        self.offsets, tokens = _list_column(self._batch, "tokens")
+        self.sentence_offsets, sentences = _list_column(self._batch, "sentence_starts")
+        self.tokens = tokens.to_numpy(zero_copy_only=True)
+        self.sentences = sentences.to_numpy(zero_copy_only=True)
+        words = _list_column(self._batch, "word_starts")[1].buffers()[1]
+        self.word_bits = np.frombuffer(words, dtype=np.uint8) if words else np.zeros(0, dtype=np.uint8)
+
+    def column(self, name: str) -> pa.Array:
+        return self._batch.column(name)
+
+
+def _list_column(batch: pa.RecordBatch, name: str) -> tuple[NDArray[np.int32], pa.Array]:
+    column = batch.column(name)
+    return column.offsets.to_numpy(zero_copy_only=True), column.values
+
+
+def _record_batch(documents: Sequence[TokenizedDocument], index: dict[str, Any]) -> pa.RecordBatch:
+    columns = {
+        "tokens": _lists([each.tokens for each in documents], token_dtype(index["vocab_size"])),
+        "sentence_starts": _lists([each.sentence_starts for each in documents], np.int32),
+        "word_starts": _lists([each.word_starts for each in documents], np.bool_),
+        "document_id": pa.array([each.document_id for each in documents], pa.string()),
+        "kind": pa.array([each.kind for each in documents], pa.string()),
+        "label": pa.array([each.label for each in documents], pa.int32()),
+    }
+    metadata = {
+        "fingerprint": index["fingerprint"],
+        "vocab_size": str(index["vocab_size"]),
+        "labels": json.dumps(index["labels"], ensure_ascii=False),
+    }
+    batch = pa.RecordBatch.from_pydict(columns)
+    return batch.replace_schema_metadata(metadata)
+
+
+def _lists(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> pa.ListArray:
+    offsets = np.cumsum([0, *(len(array) for array in arrays)], dtype=np.int32)
+    values = np.concatenate(arrays).astype(dtype)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+
+def _check(document: TokenizedDocument, vocab_size: int, num_labels: int) -> None:
+    name, count, starts = document.document_id, len(document.tokens), document.sentence_starts
+    if count and not 0 <= int(document.tokens.min()) <= int(document.tokens.max()) < vocab_size:
+        raise ShardError(f"document {name}: token id {document.tokens.max()} with a vocabulary of {vocab_size}")
+    if len(document.word_starts) != count:
+        raise ShardError(f"document {name}: {len(document.word_starts)} word starts for {count} tokens")
+    if count and (len(starts) == 0 or starts[0] != 0 or starts[-1] >= count or (np.diff(starts) <= 0).any()):
+        raise ShardError(f"document {name}: sentence starts {starts[:5]}… must ascend from 0 to below {count}")
+    if not -1 <= document.label < num_labels:
+        raise ShardError(f"document {name}: label {document.label}; legal: -1 to {num_labels - 1}")
+
+
+def _check_file(path: Path, entry: dict[str, Any], *, verify: bool) -> None:
+    size = path.stat().st_size if path.exists() else None
+    if size != entry["bytes"]:
+        found = "is missing" if size is None else f"has {size} bytes"
+        raise ShardError(f"{path} {found}; its index lists {entry['bytes']} bytes. Encode the documents again")
+    if verify and (found := _sha256(path)) != entry["sha256"]:
+        raise ShardError(f"{path}: sha256 is {found}, its index lists {entry['sha256']}. Encode the documents again")
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    try:
+        index: dict[str, Any] = json.loads((folder / INDEX).read_text("utf-8"))
+    except FileNotFoundError:
+        raise ShardError(f"{folder}: no {INDEX}, so this is not a complete folder of shards") from None
+    except ValueError as error:
+        raise ShardError(f"{folder / INDEX}: not JSON ({error})") from None
+    return index
+
+
+def _write_index(path: Path, index: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(index, file, indent=2, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
