@@ -1,0 +1,92 @@
+"""The scheduled deployment of the nightly run: a Prefect work pool, a deployment with a cron, and a worker to run it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+POOL = "bert-foundry"
+
+
+@click.command()
+@click.argument("recipe", default="film-reviews")
+@click.argument("overrides", nargs=-1)
+@click.option("--cron", default="0 3 * * *", show_default=True, help="When to run.")
+@click.option("--timezone", default="UTC", show_default=True, help="IANA name, such as Europe/Berlin.")
+@click.option("--paused", is_flag=True, help="Create the schedule inactive; runs from the page or the API still work.")
+@click.option("--worker/--no-worker", default=True, show_default=True, help="Stay, and run what is due.")
+def deploy(recipe: str, overrides: Sequence[str], cron: str, timezone: str, paused: bool, worker: bool) -> None:
+    """Schedule RECIPE's nightly run in Prefect, and work on what is due until Ctrl-C.
+
+    A run can also be started from the deployment's page, or with:
+
+      prefect deployment run retrain/film-reviews
+
+    At most one run of a recipe is under way; one that is due meanwhile is cancelled, not queued. On a machine that already
+    has a worker for the pool `bert-foundry` (a systemd unit, a container), use --no-worker.
+    """
+    from flows.recipe import load_recipe
+    from infra import stack
+
+    loaded = load_recipe(recipe, overrides)
+    running = stack.up(notify=lambda line: click.echo(line))
+    os.environ.update(running.environment())
+    parameters = {"recipe": loaded.model_dump(mode="json")}
+    address = asyncio.run(create(loaded.name, parameters, cron=cron, timezone=timezone, active=not paused))
+    click.echo(f"deployed retrain/{loaded.name}: {cron} {timezone}{' (paused)' if paused else ''}\n  {address}")
+    if worker:
+        click.echo("working on what is due; Ctrl-C stops the worker and leaves the schedule")
+        sys.exit(subprocess.call(worker_command()))
+
+
+async def create(name: str, parameters: dict[str, object], *, cron: str, timezone: str, active: bool) -> str:
+    """Create or update pool and deployment; return the address of the deployment's page.
+
+    Raises:
+        click.BadParameter: `cron` is not a cron line.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.exceptions import ObjectAlreadyExists
+    from pydantic import ValidationError
+
+    from flows.retrain import retrain
+
+    try:
+        schedule = CronSchedule(cron=cron, timezone=timezone)
+    except ValidationError as error:
+        raise click.BadParameter(f"--cron {cron!r} --timezone {timezone!r}: {error.errors()[0]['msg']}") from None
+    async with get_client() as client:
+        try:
+            await client.create_work_pool(
+                WorkPoolCreate(name=POOL, type="process", description="BERT Foundry's nightly runs")
+            )
+        except ObjectAlreadyExists:
+            pass
+    source = await retrain.from_source(source=str(Path(__file__).parent.parent), entrypoint="flows/retrain.py:retrain")
+    deployment_id = await source.deploy(
+        name=name,
+        work_pool_name=POOL,
+        parameters=parameters,
+        schedule=schedule,
+        paused=not active,
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+        build=False,
+        push=False,
+        print_next_steps=False,
+        ignore_warnings=True,
+    )
+    page = os.environ.get("PREFECT_UI_URL", "")
+    return f"{page}/deployments/deployment/{deployment_id}" if page else str(deployment_id)
+
+
+def worker_command() -> list[str]:
+    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]

@@ -1,0 +1,34 @@
+"""Classical models that BERT must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from bert_core.config import Config
+from tasks.artifacts import Draft
+from tasks.config import BaselinesConfig
+from tasks.stage import stage
+from tasks.text.baselines import fit_baselines
+from tasks.text.predictions import predictions_table, write_predictions
+
+
+class BaselinesSpec(Config):
+    baselines: BaselinesConfig
+    labels: tuple[str, ...]
+    seed: int
+
+
+@stage("baselines", code="tasks.text.baselines")
+def baselines(config: BaselinesSpec, inputs: Sequence[Any], out: Draft) -> None:
+    """Majority, naive Bayes and TF-IDF with logistic regression, fitted on train, chosen on validation."""
+    (documents,) = inputs
+    table = pq.read_table(documents / "documents.parquet", columns=["id", "text", "label", "split"])
+    models = fit_baselines(config.baselines, table, config.labels, config.seed)
+    test = table.filter((table["split"].to_pandas() == "test") & table["label"].is_valid().to_pandas())
+    predictions = predictions_table(test["id"].to_pylist(), test["label"].to_pylist(), config.labels, models)
+    write_predictions(predictions, out.path / "predictions.parquet")
+    out.rows = {"test": test.num_rows}
+    out.facts |= {f"{name} {fact}": value for name, model in models.items() for fact, value in model.facts.items()}

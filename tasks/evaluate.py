@@ -1,0 +1,126 @@
+"""Every model on the same test documents: metrics with intervals, pictures, size and latency."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from bert_core.predict import Predictor
+
+from bert_core.config import Config
+from bert_core.evaluate import classification_report, paired_bootstrap
+from tasks import artifacts
+from tasks.artifacts import ArtifactRef, Draft
+from tasks.config import EvaluateConfig
+from tasks.plan import champion_version
+from tasks.registry import versions
+from tasks.stage import stage
+from tasks.text import plots
+from tasks.text.predictions import (
+    Predictions,
+    correct,
+    join_predictions,
+    model_names,
+    most_probable,
+    predictions_table,
+    read_predictions,
+    write_predictions,
+)
+
+LATENCY_TEXTS = 50
+
+
+class EvaluateSpec(Config):
+    evaluate: EvaluateConfig
+    labels: tuple[str, ...]
+    model_name: str
+    ablations: tuple[str, ...] = ()
+    """Names of the further fine-tunings among the inputs, in their order."""
+
+
+@stage("evaluate", code="tasks.evaluate")
+def evaluate(config: EvaluateSpec, inputs: Sequence[Any], out: Draft) -> None:
+    """Predict the test side with BERT, the baselines and the champion, and compare them pairwise."""
+    documents, classical, classifier, plan, *ablations = inputs
+    test = _test_documents(documents)
+    folders = {"bert": classifier / "model"}
+    if version := champion_version(plan):
+        folders["champion"] = versions.download(versions.get(config.model_name, version))
+    folders |= {name: ref / "model" for name, ref in zip(config.ablations, ablations, strict=True)}
+    neural = {name: _predict(folder, test, config.labels) for name, folder in folders.items()}
+    ids, truth = test["id"].to_pylist(), test["label"].to_pylist()
+    table = join_predictions(
+        read_predictions(classical / "predictions.parquet"), predictions_table(ids, truth, config.labels, neural)
+    )
+    write_predictions(table, out.path / "predictions.parquet")
+    out.rows = {"test": table.num_rows}
+    out.facts |= _measure(config, table, out.path) | {
+        "size_mb": round((folders["bert"] / "model.safetensors").stat().st_size / 1e6, 1),
+        "latency_ms": round(_latency_ms(folders["bert"], test["text"].to_pylist()[:LATENCY_TEXTS]), 2),
+    }
+
+
+def _test_documents(documents: ArtifactRef) -> pa.Table:
+    table = pq.read_table(documents / "documents.parquet", columns=["id", "text", "label", "split"])
+    keep = [
+        side == "test" and label is not None
+        for side, label in zip(table["split"].to_pylist(), table["label"].to_pylist(), strict=True)
+    ]
+    return table.filter(pa.array(keep))
+
+
+def _predict(folder: Path, test: pa.Table, labels: Sequence[str]) -> Predictions:
+    answers = Predictor(folder).predict(test["text"].to_pylist())
+    rows = [[answer.probabilities[label] for label in labels] for answer in answers]
+    return most_probable(test["id"].to_pylist(), np.array(rows, dtype=np.float32), labels)
+
+
+def _measure(config: EvaluateSpec, table: pa.Table, folder: Path) -> dict[str, Any]:
+    """Reports, comparisons with BERT, and their pictures; all written into `folder`, the figures returned."""
+    settings = {
+        "samples": config.evaluate.bootstrap_samples,
+        "confidence": config.evaluate.confidence,
+        "seed": config.evaluate.seed,
+    }
+    truth = table["label"].to_pylist()
+    reports = {
+        name: classification_report(truth, table[name].to_pylist(), config.labels, **settings)
+        for name in model_names(table)
+    }
+    against = {
+        name: paired_bootstrap(correct(table, "bert"), correct(table, name), **settings)
+        for name in reports
+        if name != "bert"
+    }
+    written = {
+        "reports": {name: report.model_dump(mode="json") for name, report in reports.items()},
+        "bert_minus": {name: vars(interval) for name, interval in against.items()},
+    }
+    artifacts.write_json(folder / "report.json", written)
+    plots.confusion_matrix(reports["bert"], folder / "confusion.png")
+    plots.model_comparison(reports, folder / "models.png")
+    return {"accuracy": {name: report.accuracy.estimate for name, report in reports.items()}, **written}
+
+
+def _latency_ms(folder: Path, texts: Sequence[str]) -> float:
+    """Median milliseconds of one text at a time, on one thread."""
+    predictor = Predictor(folder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        predictor.predict(texts[:3])
+        timings = []
+        for text in texts:
+            started = time.perf_counter()
+            predictor.predict([text])
+            timings.append(time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(threads)
+    return 1000 * statistics.median(timings)

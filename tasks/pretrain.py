@@ -1,0 +1,49 @@
+"""Masked-language-model pretraining of the encoder on Ray Train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bert_core.config import TrainConfig
+from tasks import artifacts
+from tasks.artifacts import ArtifactRef, Draft
+from tasks.config import PretrainConfig
+from tasks.stage import stage
+from tasks.train import StepsOnRay, train_stage
+
+
+class PretrainSpec(StepsOnRay):
+    """What decides a pretraining run's weights beside its inputs' bytes."""
+
+    pretrain: PretrainConfig
+
+
+@stage("pretrain", code="bert_core.train", resume=True)
+def pretrain(config: PretrainSpec, inputs: Sequence[Any], out: Draft) -> None:
+    """Pretrain on the train split, from the given weights or from random ones, and measure on the validation split."""
+    shards, start = inputs
+    steps = config.pretrain
+    train_stage(
+        TrainConfig(
+            name="pretrain",
+            seed=config.seed,
+            model=steps.model,
+            init=_init_folder(steps, start),
+            objective=steps.objective,
+            train_data=str(shards / "train"),
+            eval_data=str(shards / "validation"),
+            tokenizer=str(shards / "tokenizer"),
+            **config.shared(steps),
+        ),
+        config,
+        out,
+        workers=steps.workers,
+    )
+
+
+def _init_folder(config: PretrainConfig, start: ArtifactRef | None) -> str | None:
+    """Weights to continue from: an earlier pretraining's, else the recipe's."""
+    if start is not None:
+        return str(start / "model")
+    return str(artifacts.home() / config.init) if config.init else None
