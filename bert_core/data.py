@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from bert_core.config import BatchConfig, MlmObjective, SequenceObjective
-from bert_core.objectives import Segments, mask_tokens, next_sentence, sample_rng
+from bert_core.objectives import SampleRandom, Segments, mask_tokens, next_sentence
 from bert_core.packing import chunk, pack
 from bert_core.shards import open_shards
 from bert_core.tokenizer import Tokenizer
@@ -108,6 +108,7 @@ class PretrainingData:
         self.shards = open_shards(shards_folder, fingerprint=tokenizer.fingerprint)
         self.batch_size: int = batch.rows
         self._tokenizer, self._objective, self._row_length, self._seed = tokenizer, objective, batch.row_length, seed
+        self._random = SampleRandom(seed, purpose=MASKING)
         specials = 3 if objective.nsp else 2
         self.samples = chunk(self.shards, batch.row_length - specials, nsp=objective.nsp)
         self.plan = pack(self.samples.lengths + specials, batch.row_length)
@@ -150,16 +151,16 @@ class PretrainingData:
         members = [self.plan.row(int(row)) for row in rows]
         sizes = [len(each) for each in members]
         samples = np.concatenate(members)
-        rngs = [
-            sample_rng(self._seed, epoch, sample, purpose=MASKING)
-            for epoch, sample in zip(np.repeat(epochs, sizes).tolist(), samples.tolist(), strict=True)
-        ]
-        segments = [self._segments(sample, rng) for sample, rng in zip(samples.tolist(), rngs, strict=True)]
+        segments, uniforms = [], []
+        for epoch, sample in zip(np.repeat(epochs, sizes).tolist(), samples.tolist(), strict=True):
+            rng = self._random.at(epoch, sample)
+            segments.append(self._segments(sample, rng))
+            uniforms.append(rng.random((2, segments[-1].length)))
         layout = _Layout(segments, np.repeat(np.arange(len(rows)), sizes), len(rows), self._row_length, self._tokenizer)
         masked = mask_tokens(
             layout.ids,
             layout.lengths,
-            np.concatenate([rng.random((2, each.length)) for rng, each in zip(rngs, segments, strict=True)], axis=1),
+            np.concatenate(uniforms, axis=1),
             self._objective,
             is_special=self._tokenizer.is_special,
             mask_id=self._tokenizer.mask_id,
@@ -349,7 +350,7 @@ def _positions(seed: int, count: int, step: int, size: int) -> tuple[NDArray[np.
 
 @lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return sample_rng(seed, epoch, 0, purpose=SHUFFLING).permutation(count)
+    return SampleRandom(seed, purpose=SHUFFLING).at(epoch, 0).permutation(count)
 
 
 def _check_share(size: int, rank: int, world: int) -> None:

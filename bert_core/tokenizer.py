@@ -47,7 +47,7 @@ class Encoding:
 class Tokenizer:
     """A WordPiece tokenizer with BERT's five special tokens. Pickles."""
 
-    def __init__(self, backend: tokenizers.Tokenizer, *, model_max_length: int = 512) -> None:
+    def __init__(self, backend: tokenizers.Tokenizer, model_max_length: int = 512) -> None:
         if not isinstance(backend.model, models.WordPiece):
             raise TokenizerError(f"a {type(backend.model).__name__} tokenizer; only WordPiece is supported")
         missing = [token for token in SPECIAL_TOKENS.values() if backend.token_to_id(token) is None]
@@ -61,6 +61,9 @@ class Tokenizer:
         self._check_contiguous()
         ids: dict[str, int] = backend.get_vocab()
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(ids.__getitem__, SPECIAL_TOKENS.values())
+
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[tokenizers.Tokenizer, int]]:
+        return Tokenizer, (self._backend, self._model_max_length)  # the backend's own pickle loses options set above
 
     @property
     def vocab_size(self) -> int:
