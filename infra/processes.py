@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -98,16 +99,22 @@ def stop(record: ProcessRecord, timeout_s: float) -> bool:
     return False
 
 
-def port_holder(port: int) -> str | None:
-    """Who listens on a loopback or wildcard port, such as `process 123 (redis-server *:6379)`; None when it is free."""
-    for connection in _listening():
-        if connection.laddr.port == port:
-            return _describe(connection.pid)
+def port_holder(address: str, port: int) -> str | None:
+    """Who holds a port, such as `process 123 (redis-server *:6379)`; None when a server can listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: closed connections linger
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return _describe_holder(port)
     return None
 
 
-def is_own_port(port: int, record: ProcessRecord) -> bool:
-    return any(c.laddr.port == port and c.pid in members(record) for c in _listening())
+def listening(pids: Iterable[int]) -> list[tuple[str, int]]:
+    """Addresses and ports on which these processes accept TCP connections."""
+    of = set(pids)
+    found = psutil.net_connections("tcp")
+    return [(c.laddr.ip, c.laddr.port) for c in found if c.status == psutil.CONN_LISTEN and c.pid in of]
 
 
 def tail(log: Path, lines: int = 15) -> str:
@@ -121,17 +128,12 @@ def tail(log: Path, lines: int = 15) -> str:
     return "\n".join(f"    {line}" for line in text.rstrip().splitlines()[-lines:]) or "    (the log is empty)"
 
 
-def _listening() -> list[psutil._common.sconn]:
-    return [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-
-
-def _describe(pid: int | None) -> str:
-    if pid is None:
-        return "a process of another user (its id is not visible to you)"
+def _describe_holder(port: int) -> str:
     try:
-        return f"process {pid} ({' '.join(psutil.Process(pid).cmdline())[:100]})"
-    except psutil.Error:
-        return f"process {pid}"
+        pids = [c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid]
+        return f"process {pids[0]} ({' '.join(psutil.Process(pids[0]).cmdline())[:100]})"
+    except (psutil.Error, IndexError):
+        return "a process that you may not see, such as another user's"
 
 
 def _session(pid: int) -> int | None:

@@ -6,11 +6,11 @@ All are bound to loopback: they have no passwords. Their data lies in `<home>/st
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import socket
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +29,41 @@ OBJECT_STORE_BYTES = 150_000_000
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach our loopback
 
 
+class PortError(ValueError):
+    """A port that cannot be one."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Ports asked for; None: the environment's (`BERT_FOUNDRY_PREFECT_PORT`), the last start's, the default."""
+
+    prefect: int | None = None
+    mlflow: int | None = None
+    ray: int | None = None
+    dashboard: int | None = None
+
+    def wanted(self, name: str) -> int | None:
+        """The port that an argument or the environment names for a service.
+
+        Raises:
+            PortError: it is not a number from 1024 to 65535.
+        """
+        value = getattr(self, name) or os.environ.get(port_variable(name)) or None
+        if value is None:
+            return None
+        if not str(value).isdecimal() or not 1024 <= int(value) <= 65535:
+            raise PortError(f"{name} port {value!r}: choose a number from 1024 to 65535 ({port_options(name)})")
+        return int(value)
+
+
+def port_variable(name: str) -> str:
+    return f"BERT_FOUNDRY_{name.upper()}_PORT"
+
+
+def port_options(name: str) -> str:
+    return f"--{name}-port or {port_variable(name)}"
+
+
 @dataclass(frozen=True)
 class Service:
     """One server: everything that is needed to start it, reach it and tell whether it works."""
@@ -37,19 +72,26 @@ class Service:
     ports: Mapping[str, int]
     command: list[str]
     environment: Mapping[str, str]
+    """The server's own variables."""
+    clients: Mapping[str, str]
+    """Variables by which a client reaches it."""
     log: Path
-    address: str
-    """What the service's environment variable holds for clients."""
     page: str
     """What a person opens."""
     health: str
+    """An address that answers 200 only when the server does its work, its database included."""
+
+    @property
+    def address(self) -> str:
+        """What the service's own variable, such as PREFECT_API_URL, holds for clients."""
+        return self.clients[EXTERNAL[self.name]]
 
     def ready(self, timeout_s: float) -> bool:
         """Whether it answers as a working server does."""
         try:
             with _DIRECT.open(self.health, timeout=timeout_s) as answer:
                 body = answer.read()
-        except (OSError, urllib.error.URLError):
+        except (OSError, http.client.HTTPException):
             return False
         return self.name != "ray" or _ray_node_alive(body)
 
@@ -57,39 +99,56 @@ class Service:
 def prefect(folder: Path, port: int) -> Service:
     page = f"http://{LOOPBACK}:{port}"
     environment = {
-        "PREFECT_HOME": str(folder.parent / "prefect"),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
         "PREFECT_UI_API_URL": f"{page}/api",  # the page asks port 4200 without it
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_CLI_PROMPT": "false",
     }
+    private = {
+        "PREFECT_HOME": str(folder.parent / "prefect"),  # no settings or profiles of the user's other servers
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
     return Service(
         name="prefect",
         ports={"prefect": port},
         command=[_program("prefect"), "server", "start", "--host", LOOPBACK, "--port", str(port)],
-        environment=environment,
+        environment=environment | private,
+        clients=private | {"PREFECT_API_URL": f"{page}/api", "PREFECT_UI_URL": page},
         log=folder / "prefect.log",
-        address=f"{page}/api",
         page=page,
         health=f"{page}/api/health",
     )
 
 
 def mlflow(folder: Path, port: int) -> Service:
+    """MLflow's application under uvicorn, as `mlflow server --workers 1 --artifacts-destination …` would start it.
+
+    That command stays as a second process of 200 MB that only waits, and imports everything twice. The variables are
+    those by which it hands its options to the application (mlflow 3.17, `mlflow/server/constants.py`).
+    """
     page = f"http://{LOOPBACK}:{port}"
-    command = [_program("mlflow"), "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    command += ["--artifacts-destination", str(folder / "mlflow-artifacts")]
-    command += ["--allowed-hosts", f"{LOOPBACK}:{port},localhost:{port}"]
+    database = f"sqlite:///{folder / 'mlflow.db'}"
+    environment = {
+        "_MLFLOW_SERVER_FILE_STORE": database,
+        "_MLFLOW_SERVER_REGISTRY_STORE": database,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "mlflow-artifacts"),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{LOOPBACK}:{port},localhost:{port}",  # else any web page could rebind to it
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else seven more processes of 250 MB
+    }
+    telemetry = {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", "uvicorn", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     return Service(
         name="mlflow",
         ports={"mlflow": port},
-        command=command,
-        environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # else seven more processes of 250 MB
+        command=[*command, "--no-access-log", "mlflow.server.fastapi_app:app"],
+        environment=environment | telemetry,
+        clients=telemetry | {"MLFLOW_TRACKING_URI": page},
         log=folder / "mlflow.log",
-        address=page,
         page=page,
-        health=f"{page}/health",
+        health=f"{page}/api/2.0/mlflow/experiments/get?experiment_id=0",
     )
 
 
@@ -102,13 +161,22 @@ def ray(folder: Path, port: int, dashboard_port: int) -> Service:
     command += ["--dashboard-agent-listen-port", "0", "--ray-client-server-port", str(free_port())]
     command += ["--num-cpus", str(os.cpu_count() or 1), "--object-store-memory", str(OBJECT_STORE_BYTES)]
     command += ["--temp-dir", str(ray_folder(folder)), "--log-style", "record", "--log-color", "false"]
+    shared = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Nothing but loopback listens. Unset, Ray would write ~/.ray/auth_token and change other clusters' behaviour.
+        "RAY_AUTH_MODE": "disabled",
+        # Despite its name: without it Ray turns 127.0.0.1 into the machine's own address and listens on all of them.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    }
+    environment = {"AUTOSCALER_METRIC_PORT": "0", "DASHBOARD_METRIC_PORT": "0", "GLOO_SOCKET_IFNAME": _interface()}
     return Service(
         name="ray",
         ports={"ray": port, "dashboard": dashboard_port},
         command=command,
-        environment={"AUTOSCALER_METRIC_PORT": "0", "DASHBOARD_METRIC_PORT": "0", "GLOO_SOCKET_IFNAME": _interface()},
+        environment=environment | shared,
+        clients=shared | {"RAY_ADDRESS": f"{LOOPBACK}:{port}"},
         log=folder / "ray.log",
-        address=f"{LOOPBACK}:{port}",
         page=page,
         health=f"{page}/nodes?view=summary",
     )
@@ -119,21 +187,12 @@ def ray_folder(folder: Path) -> Path:
     return Path("/tmp") / f"bert-foundry-{hashlib.sha256(str(folder).encode()).hexdigest()[:10]}"
 
 
-def common_environment() -> dict[str, str]:
-    """What servers and clients of a local stack share."""
-    return {
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        # Nothing but loopback listens. Unset, Ray would write ~/.ray/auth_token and change other clusters' behaviour.
-        "RAY_AUTH_MODE": "disabled",
-        # Despite its name: without it Ray turns 127.0.0.1 into the machine's own address and listens on all of them.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
-        "NO_PROXY": _no_proxy(),
-        "no_proxy": _no_proxy(),
-    }
+def loopback_environment() -> dict[str, str]:
+    """Keeps clients from asking a proxy for our loopback, whatever proxy the user has set."""
+    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    missing = [host for host in (LOOPBACK, "localhost") if host not in hosts.split(",")]
+    joined = ",".join([*filter(None, [hosts]), *missing])
+    return {"NO_PROXY": joined, "no_proxy": joined}
 
 
 def free_port() -> int:
@@ -161,9 +220,3 @@ def _interface() -> str:
         if any(address.address == LOOPBACK for address in addresses):
             return name
     return "lo"
-
-
-def _no_proxy() -> str:
-    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    missing = [host for host in (LOOPBACK, "localhost") if host not in hosts.split(",")]
-    return ",".join([*filter(None, [hosts]), *missing])
