@@ -119,17 +119,20 @@ def classification_report(
     """
     _check_bootstrap(samples, confidence)
     confusion = confusion_matrix(labels_true, labels_pred, classes)
-    resampled = [chunk.reshape(-1, *confusion.shape) for chunk in _resample(confusion.ravel(), samples, seed)]
-    scores = _metrics(np.concatenate([confusion[None], *resampled]))  # (1 + S, ...): as observed, then as drawn
+    order = np.argsort(np.array(classes))  # cells are drawn in this order, so that no interval depends on the caller's
+    cells = confusion[np.ix_(order, order)]
+    resampled = [chunk.reshape(-1, *cells.shape) for chunk in _resample(cells.ravel(), samples, seed)]
+    scores = _metrics(np.concatenate([cells[None], *resampled]))  # (1 + S, ...): as observed, then as drawn
+    place = np.argsort(order)
 
     def interval(column: Floats) -> Interval:
         return _interval(float(column[0]), column[1:], confidence)
 
     per_class = {
         name: ClassScores(
-            precision=interval(scores["precision"][:, i]),
-            recall=interval(scores["recall"][:, i]),
-            f1=interval(scores["f1"][:, i]),
+            precision=interval(scores["precision"][:, place[i]]),
+            recall=interval(scores["recall"][:, place[i]]),
+            f1=interval(scores["f1"][:, place[i]]),
             support=int(confusion[i].sum()),
             predicted=int(confusion[:, i].sum()),
         )

@@ -100,6 +100,15 @@ def test_equal_arguments_give_equal_reports_and_json_round_trips() -> None:
     assert EvalReport.model_validate_json(report.model_dump_json()) == report
 
 
+def test_the_order_of_the_classes_changes_no_figure() -> None:
+    true, predicted = labelled(3)
+    one = classification_report(true, predicted, CLASSES, samples=200)
+    other = classification_report(true, predicted, CLASSES[::-1], samples=200)
+    assert one.accuracy == other.accuracy
+    assert {name: one.per_class[name] for name in CLASSES} == {name: other.per_class[name] for name in CLASSES}
+    assert one.macro_f1.low == pytest.approx(other.macro_f1.low)
+
+
 def test_a_perfect_model_has_an_interval_without_width() -> None:
     report = classification_report(["a", "b"] * 10, ["a", "b"] * 10, ("a", "b"))
     assert report.accuracy == report.macro_f1
