@@ -24,6 +24,7 @@ GROWING_SHOWN = 0.6  # ... and the share of their reviews that day 1 shows: 0.75
 DATES = {0: "2024-01-15", 1: "2024-03-01", 2: "2024-03-02"}  # 0: what has not changed since long before
 PER_PAGE = 60
 RELATED = 4
+OLD_LINK_SHARE = 0.05  # of the film pages: those with a link in the site's former form, which redirects
 
 
 @dataclass(frozen=True)
@@ -203,8 +204,9 @@ def _related(film: Film, settled: Sequence[Film], seed: int) -> str:
     others = [other for other in settled if other.slug != film.slug]
     start = int(_share(seed, "related", film.slug) * len(others))
     chosen = [others[(start + 7 * i) % len(others)] for i in range(min(RELATED, len(others)))]
-    # The first link is of the old address form, as long-lived sites have them: it redirects.
-    links = [f"/movie/{quote(other.slug)}" if i == 0 else f"{other.path}#reviews" for i, other in enumerate(chosen)]
+    links = [f"{other.path}#reviews" for other in chosen]
+    if links and _share(seed, "old link", film.slug) < OLD_LINK_SHARE:
+        links[0] = f"/movie/{quote(chosen[0].slug)}"
     return "".join(
         f'<li><a href="{link}">{escape(other.title)}</a></li>' for link, other in zip(links, chosen, strict=True)
     )
