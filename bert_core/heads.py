@@ -1,0 +1,122 @@
+"""What is trained on top of the encoder: pretraining (masked tokens, next sentence) and sequence classification.
+
+Shapes: B rows, T tokens in a row, C hidden size, V vocabulary, P predicted tokens, N samples in the batch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bert_core.config import ModelConfig
+from bert_core.dropout import Dropout
+from bert_core.model import Encoder
+
+
+class Inputs(Protocol):
+    """What the encoder reads of a `bert_core.data.Batch`."""
+
+    @property
+    def input_ids(self) -> Tensor: ...  # (B, T) int64
+    @property
+    def token_type_ids(self) -> Tensor: ...  # (B, T) int64
+    @property
+    def position_ids(self) -> Tensor: ...  # (B, T) int64
+    @property
+    def document_ids(self) -> Tensor: ...  # (B, T) integers, 0 = padding
+
+
+class SequenceInputs(Inputs, Protocol):
+    @property
+    def cls_positions(self) -> Tensor | None: ...  # (N,) int64, flat into B * T
+
+
+class PretrainingInputs(SequenceInputs, Protocol):
+    @property
+    def predict_positions(self) -> Tensor | None: ...  # (P,) int64, flat into B * T
+
+
+class Pooler(nn.Module):
+    """Dense and tanh over the hidden state of [CLS]: (N, C) -> (N, C)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, cls_states: Tensor) -> Tensor:
+        return torch.tanh(self.dense(cls_states))
+
+
+class MlmHead(nn.Module):
+    """Scores over the vocabulary. The decoder's weight is the word embedding itself, handed in and never copied."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, states: Tensor, word_embeddings: Tensor) -> Tensor:
+        """(P, C), (V, C) -> (P, V)"""
+        return F.linear(self.norm(F.gelu(self.dense(states))), word_embeddings, self.bias)
+
+
+class PretrainingOutput(NamedTuple):
+    mlm_logits: Tensor
+    """(P, V), in the order of `predict_positions`"""
+    nsp_logits: Tensor | None
+    """(N, 2), class 0 is "B follows A"; None without next-sentence prediction"""
+
+
+class PretrainingModel(nn.Module):
+    """BERT with its pretraining heads; scores are computed at the predicted positions only (15 % of the tokens).
+
+    Without `nsp` there is no `nsp_head`, and the pooler is frozen, kept only so that its weights survive a round trip.
+    """
+
+    def __init__(self, config: ModelConfig, *, nsp: bool) -> None:
+        super().__init__()
+        self.encoder = Encoder(config)
+        self.pooler = Pooler(config).requires_grad_(nsp)  # frozen: DDP would wait for a gradient that never comes
+        self.mlm_head = MlmHead(config)
+        self.nsp_head = nn.Linear(config.hidden_size, 2) if nsp else None
+
+    def forward(self, batch: PretrainingInputs) -> PretrainingOutput:
+        predicted = _required(batch.predict_positions, "predict_positions")
+        word_embeddings = self.encoder.embeddings.word.weight
+        if self.nsp_head is None:
+            return PretrainingOutput(self.mlm_head(_states(self.encoder, batch, predicted), word_embeddings), None)
+        first = _required(batch.cls_positions, "cls_positions")
+        states, cls_states = _states(self.encoder, batch, torch.cat([predicted, first])).split(
+            [len(predicted), len(first)]
+        )
+        return PretrainingOutput(self.mlm_head(states, word_embeddings), self.nsp_head(self.pooler(cls_states)))
+
+
+class SequenceClassifier(nn.Module):
+    """One row of scores for each sample, read from its [CLS], wherever packing has put it."""
+
+    def __init__(self, config: ModelConfig, num_labels: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(config)
+        self.pooler = Pooler(config)
+        self.dropout = Dropout(config.hidden_dropout)
+        self.classifier = nn.Linear(config.hidden_size, num_labels)
+
+    def forward(self, batch: SequenceInputs) -> Tensor:
+        """(N, num_labels), in the order of `cls_positions`"""
+        cls_states = _states(self.encoder, batch, _required(batch.cls_positions, "cls_positions"))
+        return self.classifier(self.dropout(self.pooler(cls_states)))
+
+
+def _states(encoder: Encoder, batch: Inputs, positions: Tensor) -> Tensor:
+    return encoder(batch.input_ids, batch.token_type_ids, batch.position_ids, batch.document_ids, positions)
+
+
+def _required(positions: Tensor | None, name: str) -> Tensor:
+    if positions is None:
+        raise ValueError(f"batch.{name} is None: this batch was built for another objective")
+    return positions
