@@ -283,8 +283,8 @@ def _lists(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> pa.ListAr
 
 def _check(document: TokenizedDocument, vocab_size: int, num_labels: int) -> None:
     name, count, starts = document.document_id, len(document.tokens), document.sentence_starts
-    if count and not 0 <= int(document.tokens.min()) <= int(document.tokens.max()) < vocab_size:
-        raise ShardError(f"document {name}: token id {document.tokens.max()} with a vocabulary of {vocab_size}")
+    if count and not 0 <= (low := int(document.tokens.min())) <= (high := int(document.tokens.max())) < vocab_size:
+        raise ShardError(f"document {name}: token ids {low} to {high} with a vocabulary of {vocab_size}")
     if len(document.word_starts) != count:
         raise ShardError(f"document {name}: {len(document.word_starts)} word starts for {count} tokens")
     if count and (len(starts) == 0 or starts[0] != 0 or starts[-1] >= count or (np.diff(starts) <= 0).any()):
