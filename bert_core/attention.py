@@ -79,7 +79,7 @@ class Attention(nn.Module):
         return context.transpose(1, 2).reshape(B, T, C)
 
     def _attend_on_cpu(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
-        """torch has no fused CPU kernel with dropout; its fallback draws slowly and passes over the scores more often."""
+        """torch fuses no CPU kernel with dropout; its fallback draws slowly and passes over the scores more often."""
         B, H, T, D = q.shape
         q, k, v = (x.reshape(B * H, T, D) for x in (q, k, v))
         scores = torch.baddbmm(q.new_empty(()), q, k.transpose(1, 2), beta=0, alpha=D**-0.5).view(B, H, T, T)

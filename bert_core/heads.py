@@ -16,8 +16,8 @@ from bert_core.dropout import Dropout
 from bert_core.model import Encoder
 
 
-class Inputs(Protocol):
-    """What the encoder reads of a `bert_core.data.Batch`."""
+class SequenceInputs(Protocol):
+    """What a `SequenceClassifier` reads of a `bert_core.data.Batch`, which says what each field holds."""
 
     @property
     def input_ids(self) -> Tensor: ...  # (B, T) int64
@@ -27,16 +27,15 @@ class Inputs(Protocol):
     def position_ids(self) -> Tensor: ...  # (B, T) int64
     @property
     def document_ids(self) -> Tensor: ...  # (B, T) integers, 0 = padding
-
-
-class SequenceInputs(Inputs, Protocol):
     @property
-    def cls_positions(self) -> Tensor | None: ...  # (N,) int64, flat into B * T
+    def cls_positions(self) -> Tensor: ...  # (N,) int64, flat into B * T
 
 
 class PretrainingInputs(SequenceInputs, Protocol):
+    """What a `PretrainingModel` reads of a `bert_core.data.Batch`."""
+
     @property
-    def predict_positions(self) -> Tensor | None: ...  # (P,) int64, flat into B * T
+    def predict_positions(self) -> Tensor: ...  # (P,) int64, flat into B * T
 
 
 class Pooler(nn.Module):
@@ -79,20 +78,19 @@ class PretrainingModel(nn.Module):
 
     def __init__(self, config: ModelConfig, *, nsp: bool) -> None:
         super().__init__()
+        self.config = config
         self.encoder = Encoder(config)
         self.pooler = Pooler(config).requires_grad_(nsp)  # frozen: DDP would wait for a gradient that never comes
         self.mlm_head = MlmHead(config)
         self.nsp_head = nn.Linear(config.hidden_size, 2) if nsp else None
 
     def forward(self, batch: PretrainingInputs) -> PretrainingOutput:
-        predicted = _required(batch.predict_positions, "predict_positions")
         word_embeddings = self.encoder.embeddings.word.weight
         if self.nsp_head is None:
-            return PretrainingOutput(self.mlm_head(_states(self.encoder, batch, predicted), word_embeddings), None)
-        first = _required(batch.cls_positions, "cls_positions")
-        states, cls_states = _states(self.encoder, batch, torch.cat([predicted, first])).split(
-            [len(predicted), len(first)]
-        )
+            states = _states(self.encoder, batch, batch.predict_positions)
+            return PretrainingOutput(self.mlm_head(states, word_embeddings), None)
+        positions = torch.cat([batch.predict_positions, batch.cls_positions])
+        states, cls_states = _states(self.encoder, batch, positions).tensor_split([len(batch.predict_positions)])
         return PretrainingOutput(self.mlm_head(states, word_embeddings), self.nsp_head(self.pooler(cls_states)))
 
 
@@ -101,6 +99,7 @@ class SequenceClassifier(nn.Module):
 
     def __init__(self, config: ModelConfig, num_labels: int) -> None:
         super().__init__()
+        self.config = config
         self.encoder = Encoder(config)
         self.pooler = Pooler(config)
         self.dropout = Dropout(config.hidden_dropout)
@@ -108,15 +107,10 @@ class SequenceClassifier(nn.Module):
 
     def forward(self, batch: SequenceInputs) -> Tensor:
         """(N, num_labels), in the order of `cls_positions`"""
-        cls_states = _states(self.encoder, batch, _required(batch.cls_positions, "cls_positions"))
+        cls_states = _states(self.encoder, batch, batch.cls_positions)
         return self.classifier(self.dropout(self.pooler(cls_states)))
 
 
-def _states(encoder: Encoder, batch: Inputs, positions: Tensor) -> Tensor:
+def _states(encoder: Encoder, batch: SequenceInputs, positions: Tensor) -> Tensor:
+    """(P, C): the last hidden states at flat `positions`"""
     return encoder(batch.input_ids, batch.token_type_ids, batch.position_ids, batch.document_ids, positions)
-
-
-def _required(positions: Tensor | None, name: str) -> Tensor:
-    if positions is None:
-        raise ValueError(f"batch.{name} is None: this batch was built for another objective")
-    return positions

@@ -1,6 +1,7 @@
 """Two-way map of weights and configuration between this project and a transformers BERT folder.
 
-A folder holds `config.json` and `model.safetensors`. Pickled weights are refused: reading one runs whatever code is in it.
+A folder holds `config.json` and `model.safetensors`. Pickled weights are refused: reading them runs whatever code
+is in them.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ TIED = {
 
 
 class WeightsError(ValueError):
-    """A folder that is not a BERT this project can load; the message names the file, what was found and what is legal."""
+    """A folder that is not a BERT this project can load; the message names the file, what it holds and what is legal."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def load_classifier(folder: str | Path, model: SequenceClassifier) -> LoadReport
 
 
 def export_pretraining(model: PretrainingModel, config: ModelConfig, folder: str | Path) -> None:
-    """Write `model` as a folder for transformers' BertForPreTraining (BertForMaskedLM without next-sentence prediction).
+    """Write `model` as a folder for transformers' BertForPreTraining, or BertForMaskedLM when it has no `nsp_head`.
 
     Equal weights and configs give equal bytes. The decoder is not stored: transformers ties it when it loads.
     """
@@ -182,7 +183,7 @@ def export_classifier(
 
 
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of `PretrainingModel` or `SequenceClassifier` under transformers' names; fused weights are cut apart.
+    """A state dict of `PretrainingModel` or `SequenceClassifier` under transformers' names, fused weights cut.
 
     Raises:
         KeyError: a name that the map lacks.
@@ -239,7 +240,7 @@ def _load(folder: Path, parts: Mapping[str, nn.Module]) -> LoadReport:
     with torch.no_grad():
         for name in loaded:
             wanted[name].copy_(found[name])
-    unused += [name for name in to_transformers({k: v for k, v in found.items() if k not in wanted})]
+    unused += list(to_transformers({name: tensor for name, tensor in found.items() if name not in wanted}))
     return LoadReport(tuple(loaded), tuple(missing), tuple(sorted(unused)))
 
 
@@ -258,7 +259,7 @@ def _read_weights(folder: Path) -> tuple[dict[str, Tensor], list[str]]:
     state = {_current_name(name): tensor for name, tensor in _read_safetensors(path).items()}
     state.pop(POSITION_IDS, None)
     for copy, original in TIED.items():
-        if copy in state and not torch.equal(state.pop(copy), state[original]):
+        if copy in state and not torch.equal(state.pop(copy), state.get(original, torch.empty(0))):
             raise WeightsError(f"{path}: {copy} differs from {original}; only models that tie the two can be loaded")
     known = {name: tensor for name, tensor in state.items() if _parts(name)[0] in OURS}
     try:
