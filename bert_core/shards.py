@@ -283,7 +283,8 @@ def _lists(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> pa.ListAr
 
 def _check(document: TokenizedDocument, vocab_size: int, num_labels: int) -> None:
     name, count, starts = document.document_id, len(document.tokens), document.sentence_starts
-    if count and not 0 <= (low := int(document.tokens.min())) <= (high := int(document.tokens.max())) < vocab_size:
+    low, high = (int(document.tokens.min()), int(document.tokens.max())) if count else (0, 0)
+    if low < 0 or high >= vocab_size:
         raise ShardError(f"document {name}: token ids {low} to {high} with a vocabulary of {vocab_size}")
     if len(document.word_starts) != count:
         raise ShardError(f"document {name}: {len(document.word_starts)} word starts for {count} tokens")
