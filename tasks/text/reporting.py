@@ -7,7 +7,7 @@ in the head.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +36,6 @@ MODEL_TITLES = {
 }
 MEASURES = {"mlm": "masked-word", "nsp": "next-sentence", "sequence": "classification"}
 SIDES = ("train", "validation", "test")
-UNLABELLED = ""  # how the split stage counts documents without a label
 YES, NO = "✓", "✗"
 
 
@@ -207,10 +206,10 @@ def unaccounted(stages: Sequence[StageRun]) -> list[str]:
 def _models(comparison: Comparison | None) -> Section | None:
     if comparison is None:
         return None
-    reports = comparison.reports
+    reports = {name: comparison.reports[name] for name in ordered_models(comparison.reports)}
     titles = {name: f"{'▸' if name == comparison.candidate else ' '} {model_title(name)}" for name in reports}
     low, high = _axis([report.accuracy for report in reports.values()])
-    chart = min(30, max(12, WIDTH - 57 - max(len(title) for title in titles.values())))  # characters
+    chart = min(30, max(12, WIDTH - 53 - max(len(title) for title in titles.values())))  # characters
     columns = (
         Column("  model"),
         Column("accuracy", "right"),
@@ -239,7 +238,7 @@ def _classes(comparison: Comparison | None) -> Section | None:
         (Column("class"), *numbers("precision", "recall", "F1", "documents", "called so")),
         tuple(
             (name, str(one.precision), str(one.recall), str(one.f1), f"{one.support:,}", f"{one.predicted:,}")
-            for name, one in report.per_class.items()
+            for name, one in ((name, report.per_class[name]) for name in report.classes)
         ),
     )
     blocks = (scores, _confusion(report)) if len(report.classes) <= 6 else (scores,)
@@ -313,25 +312,28 @@ def _documents(stages: Sequence[StageRun]) -> Section | None:
 
 def _tokens(stages: Sequence[StageRun]) -> Section | None:
     split, encode = _find(stages, "split"), _find(stages, "encode")
-    balance: Mapping[str, Mapping[str, int]] = (split.facts.get("labels") if split else None) or {}
-    tokens: Mapping[str, int] = (encode.facts.get("tokens") if encode else None) or {}
-    documents: Mapping[str, int] = (encode.facts.get("documents") if encode else None) or {}
-    if not (balance or tokens):
-        return None
-    names = [name for name in dict.fromkeys(label for side in balance.values() for label in side) if name != UNLABELLED]
+    documents: Mapping[str, int] = split.rows if split else encode.facts.get("documents", {}) if encode else {}
+    tokens: Mapping[str, int] = encode.facts.get("tokens", {}) if encode else {}
+    labels = sorted({key.partition("/")[2] for key in documents if "/" in key})
     rows = [
         (
             side,
-            f"{documents.get(side, sum(balance.get(side, {}).values())):,}",
-            *(_share(balance.get(side, {}), name, names) for name in names),
-            f"{balance.get(side, {}).get(UNLABELLED, 0):,}",
+            f"{documents[side]:,}",
+            *_balance([documents.get(f"{side}/{label}", 0) for label in labels]),
+            f"{documents[side] - sum(documents.get(f'{side}/{label}', 0) for label in labels):,}",
             f"{tokens[side]:,}" if side in tokens else "",
         )
         for side in SIDES
-        if side in balance or side in tokens
+        if side in documents
     ]
-    table = Table((Column("side"), *numbers("documents", *names, "unlabelled", "tokens")), tuple(rows))
+    if not rows:
+        return None
+    table = Table((Column("side"), *numbers("documents", *labels, "unlabelled", "tokens")), tuple(rows))
     return Section("Split and tokens", (table,), _vocabulary(encode.facts) if encode else "")
+
+
+def _balance(counts: Sequence[int]) -> list[str]:
+    return [f"{count:,} ({count / max(1, sum(counts)):.0%})" for count in counts]
 
 
 def _vocabulary(facts: Mapping[str, Any]) -> str:
@@ -342,14 +344,9 @@ def _vocabulary(facts: Mapping[str, Any]) -> str:
         parts.append(f"{facts['unknown_rate']:.2%} unknown")
     if "fertility" in facts:
         parts.append(f"{facts['fertility']:.2f} tokens a word")
-    if "fingerprint" in facts:
-        parts.append(str(facts["fingerprint"])[:12])
+    if "tokenizer" in facts:
+        parts.append(str(facts["tokenizer"])[:12])
     return ", ".join(parts)
-
-
-def _share(counts: Mapping[str, int], name: str, names: Sequence[str]) -> str:
-    labelled = sum(counts.get(each, 0) for each in names)
-    return f"{counts.get(name, 0):,} ({counts.get(name, 0) / labelled:.0%})" if labelled else ""
 
 
 # --- the training -----------------------------------------------------------------------------------------------------
@@ -453,6 +450,12 @@ def _addresses(addresses: Mapping[str, str]) -> Section | None:
 
 def model_title(name: str) -> str:
     return MODEL_TITLES.get(name, name.replace("_", " ").replace("bert", "BERT"))
+
+
+def ordered_models(names: Iterable[str]) -> list[str]:
+    """From the simplest to the best known, then the rest: a dictionary that was JSON has lost its order."""
+    found = list(names)
+    return [*(name for name in MODEL_TITLES if name in found), *(name for name in found if name not in MODEL_TITLES)]
 
 
 def reasons(dropped: Mapping[str, int]) -> str:

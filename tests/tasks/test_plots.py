@@ -1,0 +1,96 @@
+"""Pictures are files that a viewer opens, of the size they say, with something on them; no window system is touched."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import rcParams
+from matplotlib.image import imread
+
+from bert_core.evaluate import EvalReport, classification_report
+from tasks.text.plots import PlotError, confusion_matrix, loss_curves, model_comparison
+
+CLASSES = ("rotten", "fresh")
+
+
+def report(accuracy: float, seed: int = 0, size: int = 1_246, classes: tuple[str, ...] = CLASSES) -> EvalReport:
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(classes, size)
+    guess = np.where(rng.random(size) < accuracy, truth, rng.choice(classes, size))
+    return classification_report(truth.tolist(), guess.tolist(), classes, samples=300)
+
+
+def metrics(steps: int = 300) -> list[dict[str, float | int | str]]:
+    """Lines as a pretraining run writes them: a noisy decay, measured on held-out text every 50 steps."""
+    rng = np.random.default_rng(1)
+    lines: list[dict[str, float | int | str]] = []
+    for step in range(0, steps + 1, 5):
+        loss = 2.6 + 5.4 * math.exp(-step / 60)
+        if step:
+            lr = 5e-4 * min(step / 30, (steps - step) / (steps - 30))
+            lines.append(
+                {"kind": "train", "step": step, "tokens": step * 2_900, "loss": loss + rng.normal(0, 0.12), "lr": lr}
+            )
+        if step % 50 == 0:
+            lines.append({"kind": "eval", "step": step, "tokens": step * 2_900, "loss": loss + 0.08})
+        lines.append({"kind": "checkpoint", "step": step, "tokens": step * 2_900})
+    return lines
+
+
+def ink(path: Path) -> tuple[tuple[int, int], float]:
+    """(height, width) in pixels, and the share of pixels that are not white."""
+    pixels = imread(path)[:, :, :3]
+    return pixels.shape[:2], float((pixels.min(axis=2) < 0.9).mean())
+
+
+def test_loss_curves_are_drawn(tmp_path: Path) -> None:
+    loss_curves(metrics(), tmp_path / "loss.png")
+    shape, share = ink(tmp_path / "loss.png")
+    assert shape == (825, 1_200)
+    assert 0.01 < share < 0.3
+
+
+@pytest.mark.parametrize("kind", ["train", "eval"])
+def test_loss_curves_of_a_run_with_one_kind_of_line_are_drawn(kind: str, tmp_path: Path) -> None:
+    loss_curves([line for line in metrics() if line["kind"] == kind], tmp_path / "loss.png")
+    assert ink(tmp_path / "loss.png")[1] > 0.005
+
+
+def test_a_killed_run_of_one_step_is_drawn(tmp_path: Path) -> None:
+    loss_curves([{"kind": "train", "step": 1, "tokens": 4_000, "loss": 8.1, "lr": 1e-5}], tmp_path / "loss.png")
+    assert ink(tmp_path / "loss.png")[1] > 0.002
+
+
+def test_confusion_matrix_and_comparison_are_drawn(tmp_path: Path) -> None:
+    confusion_matrix(report(0.7), tmp_path / "confusion.png")
+    assert ink(tmp_path / "confusion.png")[1] > 0.2
+    confusion_matrix(report(0.5, classes=("a", "b", "c", "d")), tmp_path / "four.png")
+    assert ink(tmp_path / "four.png")[0] > ink(tmp_path / "confusion.png")[0]
+    models = {"majority": 0.05, "naive_bayes": 0.5, "logistic_regression": 0.52, "bert": 0.68, "champion": 0.66}
+    model_comparison(
+        {name: report(share, i) for i, (name, share) in enumerate(models.items())}, tmp_path / "models.png"
+    )
+    assert ink(tmp_path / "models.png")[1] > 0.02
+
+
+def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one.png", "two.png"):
+        loss_curves(metrics(), tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_no_global_state_of_matplotlib_is_used(tmp_path: Path) -> None:
+    settings, loaded = dict(rcParams), "matplotlib.pyplot" in sys.modules
+    confusion_matrix(report(0.7), tmp_path / "confusion.png")
+    assert dict(rcParams) == settings
+    assert ("matplotlib.pyplot" in sys.modules) == loaded
+
+
+def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PlotError, match="1 lines of metrics, none of kind train or eval"):
+        loss_curves([{"kind": "checkpoint", "step": 1}], tmp_path / "loss.png")
+    with pytest.raises(PlotError, match="no models"):
+        model_comparison({}, tmp_path / "models.png")
+    assert not list(tmp_path.iterdir())
