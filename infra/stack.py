@@ -24,6 +24,8 @@ __all__ = ["Ports", "ServiceStatus", "Stack", "StackError", "current", "down", "
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 20.0
+LEFTOVER_TIMEOUT_S = 4.0
+"""For the children of a killed server: some of Ray's wait for their parent's word and ignore SIGTERM."""
 PROBE_TIMEOUT_S = 5.0
 NAMES = tuple(EXTERNAL)
 
@@ -169,13 +171,13 @@ def _start(
     for service in missing:
         if entry := started.pop(service.name, None):
             notify(f"{service.name}: process {entry.process.pid} of the last start is gone; starting it again")
-            processes.stop(entry.process, STOP_TIMEOUT_S)
+            processes.stop(entry.process, LEFTOVER_TIMEOUT_S)
             records.write(folder, started)
     _check_ports(missing)
     for service in missing:
         notify(f"starting {service.name}: {service.page}")
         _prepare(folder, service)
-        environment = os.environ | services.loopback_environment() | {"MALLOC_ARENA_MAX": "2"}  # halves idle heaps
+        environment = os.environ | services.loopback_environment()
         if service.name == "ray":  # its workers inherit this, and may report to the others
             others = [other.clients for other in wanted.values() if other is not service]
             environment |= {key: value for clients in others for key, value in clients.items()}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from infra.services import Ports, free_port
+from infra.stack import Stack, down, up
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +20,35 @@ def minilm() -> Path:
     if not (folder / "vocab.txt").exists():
         pytest.fail(f"{folder}: not there; `make data` fetches it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Folder of the pinned public data: `film-reviews/`, `all-minilm-l6-v2/`, `chinese/`."""
+    folder = Path(__file__).resolve().parents[1] / os.environ.get("BERT_FOUNDRY_DATA", ".foundry/data")
+    if not (folder / "film-reviews").is_dir():
+        pytest.fail(f"{folder}: not there; `make data` fetches it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The one real stack of the suite, on free ports; clients reach it through the environment, children inherit it.
+
+    `BERT_FOUNDRY_HOME` stays what it was: a flow under another home finds these servers as it would find a user's own.
+    """
+    ports = Ports(*(free_port() for _ in range(4)))
+    home = tmp_path_factory.mktemp("stack-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BERT_FOUNDRY_HOME", str(home))
+        for variable in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+            patch.delenv(variable, raising=False)
+        try:
+            found = up(ports)
+            patch.undo()
+            for variable, value in found.environment().items():
+                patch.setenv(variable, value)
+            yield found
+        finally:
+            patch.setenv("BERT_FOUNDRY_HOME", str(home))
+            down()
