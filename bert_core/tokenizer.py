@@ -130,7 +130,7 @@ def load(folder: str | Path) -> Tokenizer:
     config = json.loads((folder / "tokenizer_config.json").read_text("utf-8")) if _has(folder, "_config") else {}
     vocabulary = _read_vocabulary(folder / "vocab.txt")
     if (folder / "tokenizer.json").exists():
-        backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        backend = _read_backend(folder / "tokenizer.json")
     elif vocabulary:
         backend = _bert_backend(
             vocabulary,
@@ -235,6 +235,13 @@ def _encoding(encoded: tokenizers.Encoding) -> Encoding:
 
 def _has(folder: Path, suffix: str) -> bool:
     return (folder / f"tokenizer{suffix}.json").exists()
+
+
+def _read_backend(path: Path) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception, without the file's name
+        raise TokenizerError(f"{path}: not a tokenizer ({error})") from None
 
 
 def _read_vocabulary(path: Path) -> list[str]:

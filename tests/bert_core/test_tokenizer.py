@@ -157,5 +157,8 @@ def test_errors_name_the_folder_and_what_is_wrong(minilm: Path, tmp_path: Path) 
     (tmp_path / "tokenizer.json").write_bytes((minilm / "tokenizer.json").read_bytes())
     with pytest.raises(TokenizerError, match=r"vocab\.txt has 3 tokens and tokenizer\.json 30522"):
         load(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{", "utf-8")
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json: not a tokenizer \("):
+        load(tmp_path)
     with pytest.raises(TokenizerError, match="no character occurs 2 times"):
         train_wordpiece(iter(["a", "b"]), 100, 2, lowercase=True)
