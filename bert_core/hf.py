@@ -83,7 +83,7 @@ TIED = {
 
 
 class WeightsError(ValueError):
-    """A folder that is not a BERT this project can load; the message names the file, what it holds and what is legal."""
+    """A folder that is not a BERT this project can load; the message names the file, what it has and what is legal."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embeddings and a stack of blocks. Documents packed into a row never influence each other, in value or gradient."""
+    """Embeddings and a stack of blocks. Documents of one row never influence each other, in value or gradient."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
