@@ -63,7 +63,8 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
         lower.set_ylim(bottom=0)
         lower.set_xlabel(f"{_unit(train)} seen" if _unit(train) == "tokens" else "optimizer steps")
         lower.xaxis.set_major_formatter(EngFormatter(sep=""))
-        lower.yaxis.set_major_formatter("{x:.0e}")
+        lower.yaxis.set_major_formatter("{x:g}")
+        figure.align_ylabels()
 
 
 def confusion_matrix(report: EvalReport, path: Path, *, title: str = "True and predicted class") -> None:
@@ -145,13 +146,11 @@ def _x(lines: Sequence[Mapping[str, Any]], train: Sequence[Mapping[str, Any]]) -
     return [float(line[_unit(train)]) for line in lines]
 
 
-def _smoothed(values: Sequence[float], weight: float = 0.85) -> list[float]:
-    """Exponential average that starts unbiased (Kingma and Ba, 2015, section 3)."""
-    smooth, total = [], 0.0
-    for i, value in enumerate(values, start=1):
-        total = weight * total + (1 - weight) * value
-        smooth.append(total / (1 - weight**i))
-    return smooth
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """Mean of a window of 5% of the run around each value: unlike an exponential average, it does not lag behind."""
+    reach = max(1, len(values) // 40)
+    windows = [values[max(0, i - reach) : i + reach + 1] for i in range(len(values))]
+    return [sum(window) / len(window) for window in windows]
 
 
 @contextmanager
