@@ -96,6 +96,15 @@ class Service:
         return self.name != "ray" or _ray_node_alive(body)
 
 
+def local(folder: Path, ports: Mapping[str, int]) -> tuple[Service, ...]:
+    """All three, on the ports of these names."""
+    return (
+        prefect(folder, ports["prefect"]),
+        mlflow(folder, ports["mlflow"]),
+        ray(folder, ports["ray"], ports["dashboard"]),
+    )
+
+
 def prefect(folder: Path, port: int) -> Service:
     page = f"http://{LOOPBACK}:{port}"
     environment = {

@@ -22,7 +22,8 @@ from tasks import artifacts
 
 __all__ = ["Ports", "ServiceStatus", "Stack", "StackError", "current", "down", "status", "up"]
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 180.0
+"""Some 20 s on two idle cores; several times that when they are busy."""
 STOP_TIMEOUT_S = 20.0
 LEFTOVER_TIMEOUT_S = 4.0
 """For the children of a killed server: some of Ray's wait for their parent's word and ignore SIGTERM."""
@@ -129,27 +130,21 @@ def _folder() -> Path:
 
 
 def _plan(folder: Path, ports: Ports, started: Mapping[str, Started]) -> dict[str, Service]:
-    """The services that are ours, with the ports that they have or shall have; external ones are left out."""
+    """The services that are ours, with the ports that they have or shall have; external ones are left out.
 
-    def port(service: str, name: str) -> int:
-        last = started[service].ports[name] if service in started else None
-        return ports.wanted(name) or last or DEFAULT_PORTS[name]
-
+    External is what the environment names by another address than ours: `Stack.environment` sets ours there too.
+    """
+    last = DEFAULT_PORTS | {name: port for entry in started.values() for name, port in entry.ports.items()}
     try:
-        plan = (
-            services.prefect(folder, port("prefect", "prefect")),
-            services.mlflow(folder, port("mlflow", "mlflow")),
-            services.ray(folder, port("ray", "ray"), port("ray", "dashboard")),
-        )
+        chosen = {name: ports.wanted(name) or port for name, port in last.items()}
     except PortError as error:
         raise StackError(str(error)) from None
-    return {service.name: service for service in plan if not _is_external(service)}
-
-
-def _is_external(service: Service) -> bool:
-    """Whether the environment names a service of the user's own: another address than that of ours."""
-    address = os.environ.get(EXTERNAL[service.name], "")
-    return bool(address) and address.rstrip("/") != service.address
+    plan = {}
+    for before, service in zip(services.local(folder, last), services.local(folder, chosen), strict=True):
+        named = os.environ.get(EXTERNAL[service.name], "").rstrip("/")
+        if named in ("", before.address, service.address):
+            plan[service.name] = service
+    return plan
 
 
 def _lives(service: Service, started: Mapping[str, Started]) -> bool:
@@ -273,10 +268,11 @@ def _status_of(name: str, service: Service | None, entry: Started | None) -> Ser
         return ServiceStatus(name, "external", os.environ[EXTERNAL[name]])
     if entry is None:
         return ServiceStatus(name, "stopped", service.address, service.page, log=str(service.log))
-    alive = processes.alive(entry.process)
+    ready = service.ready(PROBE_TIMEOUT_S)
+    alive = processes.alive(entry.process)  # asked last: what does not answer may have died meanwhile
     return ServiceStatus(
         name=name,
-        state="dead" if not alive else "running" if service.ready(PROBE_TIMEOUT_S) else "not answering",
+        state="dead" if not alive else "running" if ready else "not answering",
         address=service.address,
         page=service.page,
         pid=entry.process.pid,

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -16,7 +19,7 @@ NESTED = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLD!r
 
 
 @pytest.fixture
-def grandparent() -> subprocess.Popen[str]:  # type: ignore[misc]
+def grandparent() -> Iterator[subprocess.Popen[str]]:
     """A process whose child holds 60 MB."""
     process = subprocess.Popen(
         [sys.executable, "-c", NESTED], stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -24,7 +27,8 @@ def grandparent() -> subprocess.Popen[str]:  # type: ignore[misc]
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     yield process
-    os.killpg(process.pid, 9)
+    with contextlib.suppress(ProcessLookupError):  # a test may have ended it
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

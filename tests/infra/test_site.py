@@ -3,9 +3,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from sites import RunningSite, free_port, get, review_site
 
 from infra.site_pages import Film, Site, build_site, read_films, shown
-from tests.sites import RunningSite, free_port, get, review_site
 
 TABLE = "film-reviews/rotten_tomatoes_corpus_full.csv.bz2"
 SEED = 2024

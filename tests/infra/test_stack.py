@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -46,6 +46,13 @@ def shared_home(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 def recorded_pids(stack: Stack) -> dict[str, int]:
     return {name: entry.process.pid for name, entry in records.read(stack.folder).items()}
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_up_again_is_quick_and_starts_nothing(shared_home: Stack) -> None:
@@ -108,6 +115,7 @@ def test_nothing_listens_beyond_loopback_even_while_ray_works(shared_home: Stack
 def test_a_killed_server_is_started_again_and_the_others_stay(shared_home: Stack) -> None:
     before = recorded_pids(shared_home)
     os.kill(before["mlflow"], signal.SIGKILL)
+    wait_until(lambda: processes.birth(before["mlflow"]) is None)
     assert {entry.name: entry.state for entry in status()}["mlflow"] == "dead"
     messages: list[str] = []
     up(notify=messages.append)
@@ -116,6 +124,22 @@ def test_a_killed_server_is_started_again_and_the_others_stay(shared_home: Stack
     assert (after["prefect"], after["ray"]) == (before["prefect"], before["ray"])
     assert f"mlflow: process {before['mlflow']} of the last start is gone; starting it again" in messages
     assert {entry.state for entry in status()} == {"running"}
+
+
+def test_a_server_that_lives_and_does_not_answer_is_an_error_that_shows_its_log(shared_home: Stack) -> None:
+    pid = recorded_pids(shared_home)["mlflow"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert {entry.name: entry.state for entry in status()}["mlflow"] == "not answering"
+        with pytest.raises(StackError) as caught:
+            up(timeout_s=1)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    message = str(caught.value)
+    assert f"mlflow: waited 1 s for {shared_home.mlflow_tracking_uri}/api/" in message
+    assert f"process {pid} lives but does not answer. `bert-foundry down` stops it" in message
+    assert "Uvicorn running on" in message  # the end of its log
+    assert recorded_pids(shared_home)["mlflow"] == pid
 
 
 def test_other_ports_than_the_running_ones_are_refused(shared_home: Stack) -> None:
@@ -136,7 +160,7 @@ def test_ray_is_started_again_whichever_of_its_processes_was_killed(shared_home:
     assert processes.members(entry.process) == []
 
 
-def test_services_of_the_users_own_are_used_and_not_started(home: Path) -> None:
+def test_services_of_the_users_own_are_not_started_and_down_leaves_no_process_and_no_port(home: Path) -> None:
     port = free_port()
     mine = up(Ports(mlflow=port))
     assert list(records.read(mine.folder)) == ["mlflow"]
@@ -149,15 +173,12 @@ def test_services_of_the_users_own_are_used_and_not_started(home: Path) -> None:
     assert [entry.state for entry in status()] == ["external", "running", "external"]
     assert current() == mine
 
-
-def test_down_leaves_no_process_and_no_port(home: Path) -> None:
-    port = free_port()
-    pids = up(Ports(mlflow=port)).pids()
+    pids = mine.pids()
     assert pids
     down()
     assert [pid for pid in pids if processes.birth(pid)] == []
     assert processes.port_holder("127.0.0.1", port) is None
-    assert not records.record_file(home / "stack").exists()
+    assert not records.record_file(mine.folder).exists()
     messages: list[str] = []
     down(notify=messages.append)
     assert "the stack is not up" in messages[0]
@@ -227,26 +248,11 @@ def test_a_server_that_dies_at_its_start_is_shown_with_the_end_of_its_log(
     assert "soon" in message
 
 
-def test_a_server_that_lives_and_does_not_work_is_an_error_that_says_so(home: Path) -> None:
-    (home / "stack").mkdir()
-    (home / "stack" / "mlflow.db").write_bytes(b"this is no database" * 1000)
-    with pytest.raises(StackError) as caught:
-        up(Ports(mlflow=free_port()), timeout_s=12)
-    message = str(caught.value)
-    assert "mlflow: waited 12 s for http://127.0.0.1:" in message
-    assert "`bert-foundry down` stops it" in message
-    assert "file is not a database" in message
-    assert [entry.state for entry in status()][1] == "not answering"
-
-
 def test_ctrl_c_while_it_starts_leaves_a_record_that_down_stops(home: Path) -> None:
     program = "from infra.commands import up; up()"
     command = [sys.executable, "-c", program, "--mlflow-port", str(free_port())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 30
-    while not records.record_file(home / "stack").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(records.record_file(home / "stack").exists)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
