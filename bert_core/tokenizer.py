@@ -185,16 +185,16 @@ def _alphabet(
     backend: tokenizers.Tokenizer, corpus: Sequence[str], min_frequency: int, limit: int
 ) -> tuple[list[str], list[str]]:
     """The most frequent characters, and those of them (as `##c`) that continue words: together at most `limit`."""
-    words: Counter[str] = Counter()
+    chunks: Counter[str] = Counter()  # pre-tokenising distinct ones alone saves most of the time
     for text in corpus:
-        normal = backend.normalizer.normalize_str(text)
-        words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal))
+        chunks.update(backend.normalizer.normalize_str(text).split())
     counts: Counter[str] = Counter()
     inside: set[str] = set()
-    for word, count in words.items():
-        inside.update(word[1:])
-        for character in word:
-            counts[character] += count
+    for chunk, count in chunks.items():
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(chunk):
+            inside.update(word[1:])
+            for character in word:
+                counts[character] += count
     kept: list[str] = []
     for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         limit -= 2 if character in inside else 1
