@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,18 +26,18 @@ from bert_core import hf
 from bert_core.heads import Pooler, PretrainingModel, SequenceClassifier
 from bert_core.model import Encoder
 
+State = dict[str, torch.Tensor]
+
 
 def equal_states(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     left, right = a.state_dict(), b.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-def rewrite(folder: Path, change) -> None:
+def rewrite(folder: Path, change: Callable[[State], State]) -> None:
     """Replace the folder's weights by what `change` makes of them."""
     state = load_file(folder / hf.WEIGHTS_FILE)
-    save_file(
-        {k: v.contiguous() for k, v in change(state).items()}, folder / hf.WEIGHTS_FILE, metadata={"format": "pt"}
-    )
+    save_file(change(state), folder / hf.WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 @pytest.fixture
@@ -71,9 +72,8 @@ def test_pretraining_round_trip_through_transformers(tmp_path: Path) -> None:
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     theirs.save_pretrained(tmp_path / "b")
     back = PretrainingModel(TINY, nsp=True)
-    assert hf.load_pretraining(tmp_path / "b", back) == hf.LoadReport(
-        tuple(n for n, _ in back.named_parameters()), (), ()
-    )
+    everything = tuple(name for name, _ in back.named_parameters())
+    assert hf.load_pretraining(tmp_path / "b", back) == hf.LoadReport(everything, missing=(), unused=())
     assert equal_states(ours, back)
     assert hf.load_config(tmp_path / "b") == TINY
 
@@ -216,7 +216,7 @@ def test_truncated_weights_are_refused(folder: Path) -> None:
     with pytest.raises(hf.WeightsError, match=r"model.safetensors: \d+ bytes that are not a whole safetensors file"):
         hf.load_encoder(folder, Encoder(TINY))
     weights.write_bytes(b"")
-    with pytest.raises(hf.WeightsError, match="model.safetensors: 0 bytes"):
+    with pytest.raises(hf.WeightsError, match=r"model\.safetensors: 0 bytes"):
         hf.load_encoder(folder, Encoder(TINY))
 
 

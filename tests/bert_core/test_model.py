@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
-from tiny_bert import TINY, copy_weights, documents, encode, initialised, packed, padded, random_weights, their_config
+from tiny_bert import TINY, documents, encode, initialised, packed, padded, random_weights, their_config
 from torch import nn
 from transformers import BertModel
 
 from bert_core.attention import AttentionMask
 from bert_core.dropout import Dropout
 from bert_core.heads import Pooler, PretrainingModel
-from bert_core.hf import from_transformers
+from bert_core.hf import from_transformers, load_config, load_encoder
 from bert_core.model import Encoder, init_weights
 
 
@@ -61,12 +64,22 @@ def test_no_document_sees_another(dropout: float) -> None:
     assert not torch.equal(_states_of_second_document(model, batch)[0], after[0])
 
 
-def _states_of_second_document(model: Encoder, batch) -> tuple[torch.Tensor, torch.Tensor]:
+def _states_of_second_document(model: Encoder, batch: SimpleNamespace) -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(3)
     model.zero_grad()
     states = encode(model, batch)[0, 7:10]
     states.square().sum().backward()
     return states, model.layers[0].attention.qkv.weight.grad.clone()
+
+
+@torch.no_grad()
+def test_rows_longer_than_a_kernels_block() -> None:
+    """Whole blocks of keys are masked for a query, and its states stay finite and right."""
+    model = initialised(Encoder(TINY))
+    docs = documents(*[20] * 60)
+    hidden = encode(model, packed(docs, padding=100))
+    assert hidden.isfinite().all()
+    torch.testing.assert_close(hidden[0, :1200], encode(model, padded(docs)).flatten(0, 1))
 
 
 def test_selected_positions_equal_the_whole() -> None:
@@ -88,9 +101,7 @@ def test_gradients_equal_transformers() -> None:
 
 
 @torch.no_grad()
-def test_real_weights_give_transformers_states(minilm) -> None:
-    from bert_core.hf import load_config, load_encoder
-
+def test_real_weights_give_transformers_states(minilm: Path) -> None:
     theirs = BertModel.from_pretrained(minilm).eval()
     config = load_config(minilm)
     ours, pooler = Encoder(config).eval(), Pooler(config)
