@@ -113,7 +113,7 @@ class TrainConfig(Config):
     objective: Objective
     optimizer: OptimizerConfig = OptimizerConfig()
     batch: BatchConfig
-    steps: int | None = Field(None, ge=1, description="optimizer steps; or give epochs")
+    steps: int | None = Field(None, ge=1, description="optimizer steps; with epochs, what ends first counts")
     epochs: float | None = Field(None, gt=0)
     train_data: str = Field(description="folder of token shards")
     eval_data: str | None = Field(None, description="folder of held-out token shards")
@@ -128,8 +128,8 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("set exactly one of steps and epochs")
+        if self.steps is None and self.epochs is None:
+            raise ValueError("set steps, epochs, or both (what ends first counts)")
         if self.model is None and self.init is None:
             raise ValueError("set model (random weights), init (a folder of weights), or both")
         if self.keep == "best" and self.eval_data is None:
@@ -224,7 +224,10 @@ def _fault(schema: type[BaseModel], fault: Any) -> str:
         return f"  {key} = {fault['input']!r}: unknown key{hint}"
     if fault["type"] == "missing":
         return f"  {key}: required, and not given"
-    return f"  {key} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if isinstance(fault["input"], dict):  # a rule over several keys; the message names them
+        return f"  {key}: {message}"
+    return f"  {key} = {fault['input']!r}: {message}"
 
 
 def _legal_keys(schema: Any, location: tuple[Any, ...]) -> list[str]:

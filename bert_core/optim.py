@@ -27,7 +27,7 @@ def learning_rate(config: OptimizerConfig, step: int, total_steps: int) -> float
 def build_optimizer(model: nn.Module, config: OptimizerConfig, num_layers: int) -> torch.optim.AdamW:
     """Fused AdamW; biases and layer norms are not decayed, and deeper layers learn by `layer_decay` slower.
 
-    Each group carries `lr_factor`, its share of the scheduled learning rate: the head has 1, the top block `layer_decay`,
+    Each group carries `lr_factor`, its share of the scheduled rate: the head has 1, the top block `layer_decay`,
     the embeddings `layer_decay ** (num_layers + 1)` (Clark et al., 2020, arXiv:2003.10555, section 3.1).
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

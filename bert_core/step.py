@@ -69,7 +69,7 @@ def train_step(
     into ranks. Dropout is seeded by (seed, step, rank): a resumed run draws what the uninterrupted one would have.
 
     Returns:
-        global metrics: loss, mlm_loss …, grad_norm, tokens (of this step).
+        global metrics: loss, mlm_loss …, grad_norm, step_tokens.
 
     Raises:
         NonFiniteLossError: on every rank alike, before any weight changed.
@@ -89,7 +89,7 @@ def train_step(
     sums = world.sum(torch.stack([part.total.detach() for part in named.values()]).double())
     grad_norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip_norm))
     means = {f"{name}_loss": float(total) / max(1, int(n)) for name, total, n in zip(named, sums, counts, strict=False)}
-    metrics = {"loss": sum(means.values()), **means, "grad_norm": grad_norm, "tokens": float(counts[-2])}
+    metrics = {"loss": sum(means.values()), **means, "grad_norm": grad_norm, "step_tokens": float(counts[-2])}
     if not (math.isfinite(metrics["loss"]) and math.isfinite(grad_norm)):
         raise NonFiniteLossError(
             f"step {state.step}: loss {metrics['loss']}, gradient norm {grad_norm}; "

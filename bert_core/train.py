@@ -27,7 +27,8 @@ from bert_core import checkpoint, hf, tokenizer
 from bert_core.config import MlmObjective, TrainConfig, load
 from bert_core.data import PretrainingData, SequenceData
 from bert_core.distributed import World
-from bert_core.heads import PretrainingModel, SequenceClassifier, init_weights
+from bert_core.heads import PretrainingModel, SequenceClassifier
+from bert_core.model import init_weights
 from bert_core.optim import build_optimizer, learning_rate
 from bert_core.step import Model, TrainState, evaluate, train_step
 
@@ -51,7 +52,7 @@ def run(config: TrainConfig, *, work_dir: Path, report: Report) -> dict[str, Any
     world = World.current()
     data = build_data(config, config.train_data)
     held_out = build_data(config, config.eval_data) if config.eval_data else None
-    total_steps = config.steps or max(1, math.ceil((config.epochs or 1) * data.steps_per_epoch))
+    total_steps = _total_steps(config, data)
     state = _fresh_state(config)
     _resume(config, state, work_dir, world)
     journal = Journal(work_dir / "metrics.jsonl", state.step, world)
@@ -84,7 +85,7 @@ def run(config: TrainConfig, *, work_dir: Path, report: Report) -> dict[str, Any
         state.seconds += elapsed
         last = state.step == total_steps
         if state.step % config.log_every == 0 or state.step == 1 or last:
-            publish("train", {**metrics, "lr": lr, "tokens_per_second": metrics["tokens"] / elapsed})
+            publish("train", {**metrics, "lr": lr, "tokens_per_second": metrics["step_tokens"] / elapsed})
         if held_out and (last or state.step % config.eval_every == 0):
             metrics = measure()
             publish("eval", metrics)
@@ -93,6 +94,11 @@ def run(config: TrainConfig, *, work_dir: Path, report: Report) -> dict[str, Any
             saved = _save(config, state, work_dir, world)
             publish("checkpoint", {}, saved)
     return _finish(config, state, data, work_dir, world)
+
+
+def _total_steps(config: TrainConfig, data: Data) -> int:
+    epochs = math.inf if config.epochs is None else max(1, math.ceil(config.epochs * data.steps_per_epoch))
+    return int(min(epochs, math.inf if config.steps is None else config.steps))
 
 
 def build_data(config: TrainConfig, folder: str) -> Data:
@@ -311,7 +317,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="dotted key=value, for example optimizer.lr=5e-5")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, metrics and the model")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all cores)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     torch.set_num_threads(arguments.threads)
     config = load(arguments.recipe, TrainConfig, arguments.overrides)
     summary = run(config, work_dir=arguments.out, report=lambda line, _: print(live_line(line), flush=True))

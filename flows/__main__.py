@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _is_expected(error: Exception) -> bool:
-    """Our own errors say all that a person needs, so they are shown without a traceback; any other is a fault of ours."""
+    """Our own errors say all that a person needs and are shown without a traceback; any other is a fault of ours."""
     return any(kind.__module__.split(".")[0] in OURS for kind in type(error).__mro__)
 
 

@@ -1,8 +1,9 @@
-"""The scheduled deployment of the nightly run: a Prefect work pool, a deployment with a cron, and a worker to run it."""
+"""The nightly run on a schedule: a Prefect work pool, a deployment with a cron, and a worker that runs what is due."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,8 +29,8 @@ def deploy(recipe: str, overrides: Sequence[str], cron: str, timezone: str, paus
 
       prefect deployment run retrain/film-reviews
 
-    At most one run of a recipe is under way; one that is due meanwhile is cancelled, not queued. On a machine that already
-    has a worker for the pool `bert-foundry` (a systemd unit, a container), use --no-worker.
+    At most one run of a recipe is under way; one that is due meanwhile is cancelled, not queued. On a machine that
+    already has a worker for the pool `bert-foundry` (a systemd unit, a container), use --no-worker.
     """
     from flows.recipe import load_recipe
     from infra import stack
@@ -65,12 +66,8 @@ async def create(name: str, parameters: dict[str, object], *, cron: str, timezon
     except ValidationError as error:
         raise click.BadParameter(f"--cron {cron!r} --timezone {timezone!r}: {error.errors()[0]['msg']}") from None
     async with get_client() as client:
-        try:
-            await client.create_work_pool(
-                WorkPoolCreate(name=POOL, type="process", description="BERT Foundry's nightly runs")
-            )
-        except ObjectAlreadyExists:
-            pass
+        with contextlib.suppress(ObjectAlreadyExists):
+            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Nightly runs"))
     source = await retrain.from_source(source=str(Path(__file__).parent.parent), entrypoint="flows/retrain.py:retrain")
     deployment_id = await source.deploy(
         name=name,

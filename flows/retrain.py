@@ -44,11 +44,12 @@ def retrain(recipe: Recipe, as_of: str | None = None, ablate: bool = False) -> s
     Returns:
         the report, as text.
     """
-    night = as_of or datetime.now(UTC).date().isoformat()
+    started = datetime.now(UTC)
+    night = as_of or started.date().isoformat()
     refs = corpus(recipe, night)
     refs |= models(recipe, night, refs, ablate=ablate)
     refs |= release(recipe, night, refs)
-    return publish_report(recipe, night, refs)
+    return publish_report(recipe.name, night, refs, started)
 
 
 def corpus(recipe: Recipe, night: str) -> Refs:

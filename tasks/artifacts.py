@@ -6,8 +6,8 @@ An artifact is a folder `<store>/<stage>/<name>-<key>/` with data files and `man
 Two hashes, because reuse needs both (as in Nix's input- and content-addressed paths):
 
 - the *key* says what was asked for: the stage's resolved config, its code, and the content hashes of its inputs;
-- the *content hash* says what came out. The next stage's key is made of it, so a crawl that found nothing new, though it
-  ran again, rebuilds nothing downstream.
+- the *content hash* says what came out. The next stage's key is made of it, so a crawl that ran again and found nothing
+  new rebuilds nothing downstream.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class StepsConfig(Config):
     workers: int = Field(2, ge=1, description="Ray Train workers; one core each by default")
     optimizer: OptimizerConfig = OptimizerConfig()
     batch: BatchConfig
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, description="optimizer steps; with epochs, what ends first counts")
     epochs: float | None = Field(None, gt=0)
     eval_every: int = Field(100, ge=1)
     checkpoint_every: int = Field(50, ge=1)
@@ -134,8 +134,8 @@ class StepsConfig(Config):
 
     @model_validator(mode="after")
     def _one_length(self) -> StepsConfig:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("set exactly one of steps and epochs")
+        if self.steps is None and self.epochs is None:
+            raise ValueError("set steps, epochs, or both (what ends first counts)")
         return self
 
 

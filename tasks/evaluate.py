@@ -12,10 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from bert_core.predict import Predictor
 
 from bert_core.config import Config
-from bert_core.evaluate import classification_report, paired_bootstrap
+from bert_core.predict import Predictor
 from tasks import artifacts
 from tasks.artifacts import ArtifactRef, Draft
 from tasks.config import EvaluateConfig
@@ -23,11 +22,10 @@ from tasks.plan import champion_version
 from tasks.registry import versions
 from tasks.stage import stage
 from tasks.text import plots
+from tasks.text.comparison import compare_models
 from tasks.text.predictions import (
     Predictions,
-    correct,
     join_predictions,
-    model_names,
     most_probable,
     predictions_table,
     read_predictions,
@@ -83,30 +81,20 @@ def _predict(folder: Path, test: pa.Table, labels: Sequence[str]) -> Predictions
 
 
 def _measure(config: EvaluateSpec, table: pa.Table, folder: Path) -> dict[str, Any]:
-    """Reports, comparisons with BERT, and their pictures; all written into `folder`, the figures returned."""
-    settings = {
-        "samples": config.evaluate.bootstrap_samples,
-        "confidence": config.evaluate.confidence,
-        "seed": config.evaluate.seed,
-    }
-    truth = table["label"].to_pylist()
-    reports = {
-        name: classification_report(truth, table[name].to_pylist(), config.labels, **settings)
-        for name in model_names(table)
-    }
-    against = {
-        name: paired_bootstrap(correct(table, "bert"), correct(table, name), **settings)
-        for name in reports
-        if name != "bert"
-    }
-    written = {
-        "reports": {name: report.model_dump(mode="json") for name, report in reports.items()},
-        "bert_minus": {name: vars(interval) for name, interval in against.items()},
-    }
-    artifacts.write_json(folder / "report.json", written)
-    plots.confusion_matrix(reports["bert"], folder / "confusion.png")
-    plots.model_comparison(reports, folder / "models.png")
-    return {"accuracy": {name: report.accuracy.estimate for name, report in reports.items()}, **written}
+    """Every model's report, BERT's lead over each other, and their pictures: written to `folder`, and returned."""
+    settings = config.evaluate
+    comparison = compare_models(
+        table,
+        config.labels,
+        samples=settings.bootstrap_samples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    facts = {"comparison": comparison.model_dump(mode="json")}
+    artifacts.write_json(folder / "report.json", facts)
+    plots.confusion_matrix(comparison.reports["bert"], folder / "confusion.png")
+    plots.model_comparison(comparison.reports, folder / "models.png")
+    return facts
 
 
 def _latency_ms(folder: Path, texts: Sequence[str]) -> float:

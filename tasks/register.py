@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bert_core.config import Config
@@ -25,7 +26,7 @@ class RegisterSpec(Config):
 def register(config: RegisterSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Register the model once, with signature, example, pinned requirements and lineage; it becomes @candidate."""
     classifier, evaluation = inputs
-    report = evaluation.manifest["facts"]["reports"]["bert"]
+    report = evaluation.manifest["facts"]["comparison"]["reports"]["bert"]
     metrics = {"test_accuracy": report["accuracy"]["estimate"], "test_macro_f1": report["macro_f1"]["estimate"]}
     metrics |= {f"test_f1_{label}": scores["f1"]["estimate"] for label, scores in report["per_class"].items()}
     version = versions.register(
@@ -33,7 +34,7 @@ def register(config: RegisterSpec, inputs: Sequence[Any], out: Draft) -> None:
         classifier / "model",
         tags={"artifact": classifier.content, "recipe": config.recipe, "as_of": config.as_of, **config.lineage},
         metrics=metrics,
-        evidence=evaluation / "",
+        evidence=Path(evaluation.path),
         run_name=f"register {config.recipe} {config.as_of}",
     )
     facts = {"model_name": version.name, "version": version.version, "run_id": version.run_id, "uri": version.uri}

@@ -1,0 +1,74 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+HOME_DIR := $(or $(BERT_FOUNDRY_HOME),.foundry)
+DAY    ?= 1
+SITE_PORT ?= 8400
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install data demo day2 ablate up status down test test-slow test-gpu lint format bench lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
+
+install: $(READY)  ## create the environment with every dependency pinned
+
+$(READY): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+data: $(READY)  ## fetch the pinned data, checked by hash
+	$(BIN)/python -m infra.data
+
+demo: data  ## the main job: crawl, train, evaluate, gate, promote (DAY=2 for the next night, ABLATE=1 for ablations)
+	$(BIN)/python -m flows.demo --day $(DAY) --port $(SITE_PORT) $(if $(filter 1,$(ABLATE)),--ablate) $(ARGS)
+
+day2:  ## the next night of the demonstration
+	@$(MAKE) demo DAY=2
+
+up: $(READY)  ## start Prefect, MLflow and Ray on loopback
+	$(BIN)/bert-foundry up
+
+status: $(READY)  ## how they are
+	$(BIN)/bert-foundry status
+
+down: $(READY)  ## stop them
+	$(BIN)/bert-foundry down
+
+test: data lint  ## lint, type-check and run the default tests (minutes)
+	$(BIN)/python -m pytest -m "not slow and not chaos and not gpu" $(ARGS)
+
+test-slow: data  ## the tests marked slow and chaos (tens of minutes)
+	$(BIN)/python -m pytest -m "slow or chaos" $(ARGS)
+
+test-gpu: data  ## the tests that need an accelerator
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: data  ## every measured claim of the README
+	$(BIN)/python benchmarks/finetune.py
+	$(BIN)/python benchmarks/throughput.py
+
+lock:  ## resolve the dependencies anew and write constraints.txt
+	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	{ echo "# Every dependency, pinned. Written by \`make lock\`; do not edit."; \
+	  .lock-venv/bin/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.txt
+	rm -rf .lock-venv
+
+clean: down  ## stop the stack, then remove state and environment
+	rm -rf $(HOME_DIR) $(VENV)

@@ -1,0 +1,60 @@
+"""The report of a nightly run: read from what its stages published, shown in Prefect, kept in the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+
+from prefect.artifacts import create_markdown_artifact
+
+from tasks import artifacts
+from tasks.artifacts import ArtifactRef
+from tasks.registry import versions
+from tasks.registry.gate import RuleResult, Verdict
+from tasks.stage import artifact_key
+from tasks.text.comparison import Comparison
+from tasks.text.reporting import ModelVersion, RunReport, StageRun, build_report
+
+NOT_STAGES = {"start"}  # an earlier night's pretraining, which this one continues from
+
+
+def publish_report(recipe: str, night: str, refs: Mapping[str, ArtifactRef | None], started: datetime) -> str:
+    """The report as text; as markdown it goes to the run's page and to `<store>/reports/<recipe>-<night>.md`."""
+    report = run_report(recipe, night, refs, started)
+    create_markdown_artifact(report.markdown(), key=artifact_key(f"{recipe}-report"), description=report.headline)
+    folder = artifacts.store() / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{recipe}-{night}.md").write_text(report.markdown(), "utf-8")
+    return report.text()
+
+
+def run_report(recipe: str, night: str, refs: Mapping[str, ArtifactRef | None], started: datetime) -> RunReport:
+    manifests = {name: ref.manifest for name, ref in refs.items() if ref is not None and name not in NOT_STAGES}
+    stages = [
+        StageRun(manifest, cached=manifest["created_at"] < started.timestamp(), title=_title(name, manifest["stage"]))
+        for name, manifest in manifests.items()
+    ]
+    built = [stage.memory or 0 for stage in stages if not stage.cached]
+    evaluation, gate = manifests.get("evaluate"), manifests.get("gate")
+    return build_report(
+        recipe,
+        stages,
+        as_of=night,
+        comparison=Comparison.model_validate(evaluation["facts"]["comparison"]) if evaluation else None,
+        verdict=Verdict(tuple(RuleResult(**rule) for rule in gate["facts"]["rules"])) if gate else None,
+        version=_version(manifests["register"]["facts"]) if "register" in manifests else None,
+        seconds=time.time() - started.timestamp(),
+        peak_memory_bytes=max(built, default=0) or None,
+    )
+
+
+def _title(name: str, stage: str) -> str:
+    return "" if name in (stage, "source") else f"{stage} {name.replace('_', ' ')}"
+
+
+def _version(facts: Mapping[str, str]) -> ModelVersion:
+    found = versions.get(facts["model_name"], facts["version"])
+    previous = versions.aliases(found.name).previous
+    note = f"@previous is version {previous}" if previous else "no earlier champion"
+    return ModelVersion(found.name, found.version, found.aliases, note)

@@ -1,0 +1,73 @@
+"""Recipes: the shipped ones are whole, and a fault in one is told before anything runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bert_core.config import ConfigError, dump_json
+from flows.recipe import Recipe, load_recipe, shipped
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_is_legal_and_survives_json(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert Recipe.model_validate_json(dump_json(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("gate.min_f1=2", ["gate.min_f1 = 2", "less than or equal to 1"]),
+        ("finetune.epochs='many'", ["finetune.epochs = 'many'", "number"]),
+        ("finetun.epochs=2", ["finetun = ", "unknown key", "finetune"]),
+        ("dedup.treshold=0.5", ["dedup.treshold = 0.5", "unknown key", "threshold"]),
+        ("source.type='ftp'", ["source", "ftp", "'web', 'files'"]),
+        ("pretrain.batch.samples=8", ["pretrain.batch", "rows", "samples"]),
+        ("finetune.labels=['only']", ["finetune.labels", "at least 2"]),
+        ("clean.labels=['a', 'b']", ["clean.labels", "finetune.labels", "differ"]),
+        ("name='Not Legal'", ["name = 'Not Legal'"]),
+    ],
+)
+def test_a_fault_names_key_value_and_what_is_legal(override: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("film-reviews", [override])
+    assert not [part for part in parts if part not in str(caught.value)], str(caught.value)
+
+
+def test_every_fault_is_told_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"3 fault\(s\)"):
+        load_recipe("film-reviews", ["gate.min_f1=2", "seed=-1", "colour='red'"])
+
+
+def test_an_unknown_recipe_names_the_shipped_ones() -> None:
+    with pytest.raises(ConfigError, match="film-reviews"):
+        load_recipe("film-review")
+
+
+def test_broken_toml_names_the_line(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("name = \n")
+    with pytest.raises(ConfigError, match="line 1"):
+        load_recipe(str(tmp_path / "a.toml"))
+
+
+def test_an_override_without_a_value_is_explained() -> None:
+    with pytest.raises(ConfigError, match="key=value"):
+        load_recipe("film-reviews", ["finetune.epochs"])
+
+
+def test_the_command_line_says_it_in_one_message_and_runs_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "run", "film-reviews", "gate.min_f1=2"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "", "BERT_FOUNDRY_HOME": str(tmp_path / "home")},
+    )
+    assert done.returncode == 1
+    assert "gate.min_f1 = 2" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home").exists()
