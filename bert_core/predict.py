@@ -5,7 +5,6 @@ Shapes: B texts in a batch, T tokens of the longest of them, K labels.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,15 +58,17 @@ class Predictor:
 
     def __init__(self, folder: str | Path, *, max_tokens: int | None = None) -> None:
         self._tokenizer = load_tokenizer(folder)
-        config = hf.load_config(Path(folder))
+        config = hf.load_config(folder)
         if self._tokenizer.vocab_size > config.vocab_size:
             raise ValueError(
                 f"{folder}: the tokenizer has {self._tokenizer.vocab_size:,} tokens and the model embeds "
                 f"{config.vocab_size:,}: they are not of one model"
             )
-        self.labels = read_labels(folder)
+        self.labels = hf.load_labels(folder)
         self._model = SequenceClassifier(config, len(self.labels))
-        hf.load_classifier(Path(folder), self._model)
+        report = hf.load_classifier(folder, self._model)
+        if report.missing:
+            raise ValueError(f"{folder}: not a classifier: its weights lack {', '.join(report.missing)}")
         self._model.eval()
         self.max_tokens = min(config.max_positions, max_tokens or config.max_positions)
         """Special tokens included; a longer text is cut, and its note says so."""
@@ -126,19 +127,6 @@ class Predictor:
         best = int(probabilities.argmax())
         by_label = dict(zip(self.labels, probabilities.tolist(), strict=True))
         return Prediction(self.labels[best], float(probabilities[best]), by_label, note)
-
-
-def read_labels(folder: str | Path) -> tuple[str, ...]:
-    """The label names of a classifier's config.json, in the order of their ids.
-
-    Raises:
-        ValueError: it has none, so the folder holds no classifier.
-    """
-    path = Path(folder) / "config.json"
-    names = json.loads(path.read_text("utf-8")).get("id2label") or {}
-    if sorted(names, key=int) != [str(i) for i in range(len(names))] or len(names) < 2:
-        raise ValueError(f"{path}: id2label is {names!r}: expected a name for each of two or more classes, from 0 on")
-    return tuple(names[str(i)] for i in range(len(names)))
 
 
 def _note(text: str, kept: int, tokens: int) -> str:

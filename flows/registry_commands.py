@@ -99,7 +99,7 @@ def predict(text: str | None, file: IO[str] | None, as_json: bool, version: str 
     """
     if (text is None) == (file is None):
         raise click.UsageError("give a TEXT, '-' for standard input, or --file: exactly one of them")
-    source = click.get_text_stream("stdin", encoding="utf-8") if text == "-" else file
+    source = click.File(encoding="utf-8").convert("-", None, None) if text == "-" else file
     lines = [text or ""] if source is None else _texts(source)
     predictor = None
     for batch in _batches(lines):

@@ -21,7 +21,8 @@ class ReviewClassifier(PythonModel):  # type: ignore[misc]
     def load_context(self, context: Any) -> None:
         self._predictor = Predictor(context.artifacts["model"])
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    # MLflow reads a hint here as the input's schema; the signature that is logged with the model is that already
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         try:
             predictions = self._predictor.predict(_texts(model_input))
         except InputError as error:

@@ -1,69 +1,11 @@
 """A real MLflow server for the tests of this folder, and a tiny model to register."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import requests
 
-
-@dataclass
-class MlflowServer:
-    """One server on a free port of loopback, SQLite in `folder`; it can be killed and started again at its address."""
-
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = field(default=None)
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def begin(self) -> None:
-        """Start, and return at once."""
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
-                    *("--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--workers", "1"),
-                    *("--artifacts-destination", str(self.folder / "artifacts")),
-                ],
-                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def wait(self, timeout_s: float = 120) -> None:
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            assert self.process is not None
-            assert self.process.poll() is None, (self.folder / "server.log").read_text()
-            try:
-                if requests.get(f"{self.address}/health", timeout=1).ok:
-                    return
-            except requests.RequestException:
-                time.sleep(0.2)
-        raise TimeoutError((self.folder / "server.log").read_text())
-
-    def kill(self) -> None:
-        """SIGKILL to the server and its worker: the process group that this object started."""
-        if self.process is not None:
-            os.killpg(self.process.pid, 9)
-            self.process.wait()
-            self.process = None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.mlflow_servers import MlflowServer, free_port
 
 
 @pytest.fixture(scope="session")
@@ -91,3 +33,31 @@ def mlflow_server(
     if running_mlflow.process is None:  # a test killed it and did not come to start it again
         running_mlflow.begin()
         running_mlflow.wait()
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder written by transformers: BERT of 2 layers x 32, random weights, labels fresh and rotten."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from bert_core.tokenizer import train_wordpiece
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    texts = ["a neat trick, bundling perversity and romance", "a bore from start to end", "the cast is tempting"] * 5
+    tokenizer = train_wordpiece(iter(texts), 200, 2, True)
+    tokenizer.save(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.5,  # so that predictions differ from text to text
+        id2label={0: "fresh", 1: "rotten"},
+        label2id={"fresh": 0, "rotten": 1},
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder

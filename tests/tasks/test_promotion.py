@@ -3,12 +3,9 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,56 +14,25 @@ from tasks.registry.log import LogError, log_path
 from tasks.registry.promotion import History, history, promote, record_refusal, rollback
 from tasks.registry.server import RegistryError, client
 from tasks.registry.versions import Aliases, aliases, set_alias
+from tests.mortals import Mortals
 
 STEPS = ("intent written", "previous moved", "champion moved", "candidate dropped")
-# Waits with everything imported, and forks for each call: a child that dies for real, without seconds of imports.
-MORTALS = """
-import os, signal, sys
+PROMOTER = """
+import os, signal
 from tasks.registry.promotion import promote, rollback
 
 def call(step, action, arguments):
     def die(done):
         if done == step:
             os.kill(os.getpid(), signal.SIGKILL)
-    action(who="killed", on_step=die, **arguments)
-
-for line in sys.stdin:
-    variables, *request = eval(line)
-    if not (child := os.fork()):
-        os.environ.update(variables)
-        call(*request)
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    {"promote": promote, "rollback": rollback}[action](who="killed", on_step=die, **arguments)
 """
-
-
-class Mortals:
-    """Processes that promote, and are killed by SIGKILL right after a step."""
-
-    def __init__(self) -> None:
-        self.parent = subprocess.Popen(
-            [sys.executable, "-c", MORTALS],
-            cwd=Path(__file__).parents[2],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def kill_after(self, step: str, call: str, **arguments: str) -> None:
-        assert self.parent.stdin is not None
-        assert self.parent.stdout is not None
-        variables = {name: os.environ[name] for name in ("MLFLOW_TRACKING_URI", "BERT_FOUNDRY_HOME")}
-        self.parent.stdin.write(f"({variables!r}, {step!r}, {call}, {arguments!r})\n")
-        self.parent.stdin.flush()
-        assert self.parent.stdout.readline() == f"{-signal.SIGKILL}\n"
 
 
 @pytest.fixture(scope="module")
 def mortals() -> Iterator[Mortals]:
-    started = Mortals()
-    yield started
-    started.parent.stdin.close()  # type: ignore[union-attr]
-    started.parent.wait(30)
+    with Mortals(PROMOTER) as parent:
+        yield parent
 
 
 @pytest.fixture
@@ -164,7 +130,7 @@ def test_a_promotion_killed_at_any_step_is_settled_by_the_next_call(model: str, 
     promote(model, "1", why="first")
     promote(model, "2", why="second")
     set_alias(model, "candidate", "3")
-    mortals.kill_after(step, "promote", model_name=model, version="3", why="third")
+    assert mortals.run(step, "promote", {"model_name": model, "version": "3", "why": "third"}) == -signal.SIGKILL
     took_effect = step in ("champion moved", "candidate dropped")
 
     seen = history(model)  # reads only, and yet tells the truth
@@ -190,7 +156,7 @@ def test_a_promotion_killed_at_any_step_is_settled_by_the_next_call(model: str, 
 def test_a_rollback_killed_in_between_is_settled_too(model: str, mortals: Mortals, step: str) -> None:
     promote(model, "1", why="first")
     promote(model, "2", why="second")
-    mortals.kill_after(step, "rollback", model_name=model, why="back")
+    assert mortals.run(step, "rollback", {"model_name": model, "why": "back"}) == -signal.SIGKILL
     record_refusal(model, "3", why="any next call settles")
     expected = Aliases("3", "1", "2") if step == "champion moved" else Aliases("3", "2", "1")
     assert aliases(model) == Aliases(None, expected.champion, expected.previous)
