@@ -121,7 +121,7 @@ def _from_page(config: CleanConfig, page: Page, lines: LineCounts) -> Iterator[C
     elif (tree := extract.parse(text)) is None:
         yield replace(found, reason="empty page")
     else:
-        lines.add_page(extract.element_text(tree))
+        lines.add_page([*extract.element_text(tree).split("\n"), *extract.fragments(tree)])
         yield from _from_tree(config, tree, replace(found, title=extract.title(tree)))
 
 

@@ -12,7 +12,7 @@ from lxml.html import HtmlElement
 
 from tasks.config import RecordSelector
 from tasks.text.documents import CorpusError
-from tasks.text.normalise import one_line
+from tasks.text.normalise import canonical, one_line
 
 # Elements that start a new line when a browser lays a page out (HTML Standard, section 15.3, display: block and kin).
 _BLOCK_NAMES = """
@@ -89,6 +89,11 @@ def element_text(element: HtmlElement) -> str:
     return "".join(parts).strip()
 
 
+def fragments(element: HtmlElement) -> Iterator[str]:
+    """The pieces between tags: a menu that one extractor gives as one line is several lines to another."""
+    return (text for text in element.itertext() if not text.isspace())
+
+
 def _collect_text(element: HtmlElement, parts: list[str]) -> None:
     if isinstance(element.tag, str) and element.tag not in _SILENT:  # comments have a function for a tag
         block = element.tag in _BLOCKS
@@ -109,7 +114,7 @@ def _record_label(item: HtmlElement, selector: RecordSelector) -> str | None:
     if not selector.label:
         return None
     found = _xpath(selector.label, "descendant::")(item)
-    return one_line(element_text(found[0])).lower() if found else ""
+    return canonical(element_text(found[0])) if found else ""
 
 
 @cache

@@ -6,11 +6,12 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tasks.config import CleanConfig
 
 _NOT_WORD = re.compile(r"[\W_]+")
+_LETTER = re.compile(r"[^\W\d_]")
 _NUMBER = re.compile(r"\d+")
 _TERMINAL = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
 
@@ -33,9 +34,11 @@ def few_letters(text: str, config: CleanConfig) -> str | None:
     Gopher (Rae et al., arXiv 2112.11446, table A1) asks that 80% of the words hold a letter; characters serve
     languages without blanks too. Marks count as letters: the vowels of Indic scripts are marks.
     """
-    solid = [char for char in text if not char.isspace()]
-    letters = sum(char.isalpha() or unicodedata.category(char)[0] == "M" for char in solid)
-    return "few letters" if letters < config.min_letter_share * len(solid) else None
+    least = config.min_letter_share * len("".join(text.split()))
+    if len(_LETTER.findall(text)) >= least:  # the usual case, ten times faster than asking each character
+        return None
+    letters = sum(unicodedata.category(char)[0] in "LM" for char in text)
+    return "few letters" if letters < least else None
 
 
 def repeated_lines(text: str, config: CleanConfig) -> str | None:
@@ -89,9 +92,9 @@ class LineCounts:
     def __init__(self) -> None:
         self._pages: Counter[bytes] = Counter()
 
-    def add_page(self, text: str) -> None:
+    def add_page(self, lines: Iterable[str]) -> None:
         """Count the lines of a whole page, each once."""
-        self._pages.update({_line_key(line) for line in text.split("\n")})
+        self._pages.update({_line_key(line) for line in lines})
 
     def own(self, text: str, config: CleanConfig) -> str:
         """The text without its lines that stand on at least `boilerplate_pages` pages."""
