@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.services import Ports, free_port
+from infra.services import Ports, free_port, ray_folder
 from infra.stack import Stack, down, up
 
 
@@ -52,3 +53,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         finally:
             patch.setenv("BERT_FOUNDRY_HOME", str(home))
             down()
+            for session in Path("/tmp").glob(ray_folder(home / "stack").name + "*"):
+                shutil.rmtree(session)

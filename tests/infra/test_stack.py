@@ -103,7 +103,8 @@ def test_nothing_listens_beyond_loopback_even_while_ray_works(shared_home: Stack
         "def look(): return listening(current().pids())\n"
         "print(json.dumps(ray.get(look.remote())))"
     )
-    run = subprocess.run([sys.executable, "-c", driver], capture_output=True, text=True, timeout=120, check=True)
+    run = subprocess.run([sys.executable, "-c", driver], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
     assert {address for address, _ in found} <= LOOPBACK
     ports = {port for _, port in found}
