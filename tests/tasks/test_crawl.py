@@ -194,7 +194,7 @@ def test_a_changed_body_in_a_warc_is_noticed(nights: list[Night]) -> None:
         read_body(PageRow(**{**vars(rows["/"]), "warc_offset": rows["/about"].warc_offset}))
     torn = artifacts.store() / "scrape" / "torn.warc.gz"
     torn.write_bytes((artifacts.store() / str(rows["/"].warc)).read_bytes()[: (rows["/"].warc_offset or 0) + 600])
-    with pytest.raises(ArtifactError, match="not a readable record|is not the one that was fetched"):
+    with pytest.raises(ArtifactError, match=r"not a readable record|is not the one that was fetched"):
         read_body(PageRow(**{**vars(rows["/"]), "warc": "scrape/torn.warc.gz"}))
     with pytest.raises(ArtifactError, match="is missing"):
         read_body(PageRow(**{**vars(rows["/"]), "warc": "scrape/none/crawl.warc.gz"}))
