@@ -116,7 +116,7 @@ def evaluate(model: Model, batches: Iterable[Batch], world: World) -> dict[str, 
             row = torch.stack([loss.total.double(), loss.correct.double(), torch.tensor(float(loss.count)).double()])
             totals[name] = totals.get(name, torch.zeros(3, dtype=torch.double)) + row
     # Ranks may hold no batch at all, so the names come from all of them, in one order.
-    names = sorted({name for group in world.gather(sorted(totals)) for name in group})  # type: ignore[attr-defined]
+    names = sorted({name for group in world.gather(sorted(totals)) for name in group})
     metrics = {}
     for name in names:
         total, correct, count = world.sum(totals.get(name, torch.zeros(3, dtype=torch.double))).tolist()
@@ -127,8 +127,13 @@ def evaluate(model: Model, batches: Iterable[Batch], world: World) -> dict[str, 
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Loss:
-    total = F.cross_entropy(logits, labels, reduction="sum") if len(labels) else logits.sum() * 0
-    return Loss(total, len(labels), (logits.detach().argmax(-1) == labels).sum())
+    """Summed over the rows that have a label; -1 is none."""
+    labelled = labels >= 0
+    count = int(labelled.sum())
+    if count < len(labels):
+        logits, labels = logits[labelled], labels[labelled]
+    total = F.cross_entropy(logits, labels, reduction="sum") if count else logits.sum() * 0
+    return Loss(total, count, (logits.detach().argmax(-1) == labels).sum())
 
 
 def _reduce(model: Model, batch: Batch, world: World) -> None:
@@ -138,6 +143,7 @@ def _reduce(model: Model, batch: Batch, world: World) -> None:
         sum_gradients(model.parameters(), world)
         return
     words = model.encoder.embeddings.word.weight
+    assert isinstance(words, nn.Parameter)
     sum_gradients((p for p in model.parameters() if p is not words), world)
     sum_gradient_rows(words, batch.input_ids.flatten(), world)
 

@@ -142,7 +142,7 @@ class StepsConfig(Config):
 class PretrainConfig(StepsConfig):
     """Masked-language-model pretraining, from `init` or from random weights of shape `model`."""
 
-    model: ModelConfig | None = None
+    model: ModelConfig | None = Field(None, description="shape; its vocab_size gives way to the tokenizer's")
     init: str | None = Field(None, description="folder of weights, relative to the home folder")
     objective: MlmObjective = MlmObjective()
 

@@ -28,7 +28,7 @@ def pretrain(config: PretrainSpec, inputs: Sequence[Any], out: Draft) -> None:
         TrainConfig(
             name="pretrain",
             seed=config.seed,
-            model=steps.model,
+            model=steps.model and steps.model.model_copy(update={"vocab_size": shards.manifest["facts"]["vocab_size"]}),
             init=_init_folder(steps, start),
             objective=steps.objective,
             train_data=str(shards / "train"),

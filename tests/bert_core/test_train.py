@@ -1,0 +1,210 @@
+"""The loop: it learns, it resumes bit for bit, and it stops all ranks on a loss that is not a number."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+
+from bert_core import train
+from bert_core.checkpoint import CheckpointError
+from bert_core.config import TrainConfig
+from bert_core.shards import TokenizedDocument, write_shards
+from bert_core.tokenizer import Tokenizer, train_wordpiece
+from infra.services import free_port
+
+WORDS = [f"{start}{end}" for start in ("ba", "ko", "mi", "ru", "te", "lo") for end in ("n", "sh", "lla", "rk", "t")]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sides of documents in which the first word decides the label, and words come in a fixed order."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, len(WORDS), 160)
+    texts = [" ".join(WORDS[(s + i) % len(WORDS)] for i in range(int(rng.integers(4, 12)))) for s in starts]
+    tokenizer = train_wordpiece(iter(texts), 120, 1, True)
+    tokenizer.save(folder / "tokenizer")
+    labels = [int(start >= len(WORDS) // 2) for start in starts]
+    for side, part in (("train", slice(0, 120)), ("validation", slice(120, 160))):
+        write(folder / side, tokenizer, texts[part], labels[part])
+    return folder
+
+
+def write(folder: Path, tokenizer: Tokenizer, texts: list[str], labels: list[int]) -> None:
+    documents = [
+        TokenizedDocument(
+            tokens=encoding.ids,
+            sentence_starts=np.array([0, len(encoding.ids) // 2], dtype=np.int32),
+            word_starts=encoding.word_starts,
+            document_id=f"{i:04}",
+            kind="text",
+            label=label,
+        )
+        for i, (encoding, label) in enumerate(zip(tokenizer.encode_batch(texts), labels, strict=True))
+    ]
+    write_shards(
+        folder,
+        documents,
+        vocab_size=tokenizer.vocab_size,
+        fingerprint=tokenizer.fingerprint,
+        labels=("a", "b"),
+        documents_per_shard=50,
+    )
+
+
+def config(corpus: Path, kind: str = "sequence", **changes: Any) -> TrainConfig:
+    shape = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "intermediate_size": 64, "max_positions": 64}
+    base: dict[str, Any] = {
+        "name": "tiny",
+        "model": {"vocab_size": 120, **shape},
+        "objective": {"type": "sequence", "labels": ["a", "b"]} if kind == "sequence" else {"type": "mlm", "nsp": True},
+        "batch": {"samples": 16, "row_length": 32} if kind == "sequence" else {"rows": 4, "row_length": 32},
+        "optimizer": {"lr": 3e-3},
+        "steps": 12,
+        "train_data": str(corpus / "train"),
+        "eval_data": str(corpus / "validation"),
+        "tokenizer": str(corpus / "tokenizer"),
+        "eval_every": 6,
+        "checkpoint_every": 4,
+        "log_every": 1,
+    }
+    return TrainConfig.model_validate(base | changes)
+
+
+def silent(line: dict[str, Any], checkpoint: Path | None) -> None:
+    del line, checkpoint
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["sequence", "mlm"])
+def test_it_learns_and_leaves_a_model_a_journal_and_a_summary(corpus: Path, tmp_path: Path, kind: str) -> None:
+    summary = train.run(config(corpus, kind, steps=60), work_dir=tmp_path, report=silent)
+    assert summary["eval_after"]["loss"] < summary["eval_before"]["loss"] * (0.6 if kind == "sequence" else 0.95)
+    assert (summary["steps"], summary["world_size"]) == (60, 1)
+    lines = train.read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 61))
+    assert lines[-1]["tokens"] == summary["tokens"]
+    assert load_file(tmp_path / "model" / "model.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["sequence", "mlm"])
+@pytest.mark.parametrize("stop_at", [1, 5, 8, 11])
+def test_stopped_anywhere_and_run_again_is_bit_identical(corpus: Path, tmp_path: Path, kind: str, stop_at: int) -> None:
+    whole = config(corpus, kind, optimizer={"lr": 3e-3, "ema_decay": 0.9})
+    train.run(whole, work_dir=tmp_path / "whole", report=silent)
+
+    def stop(line: dict[str, Any], checkpoint: Path | None) -> None:
+        if line["kind"] == "train" and line["step"] == stop_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.run(whole, work_dir=tmp_path / "cut", report=stop)
+    train.run(whole, work_dir=tmp_path / "cut", report=silent)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    journals = [
+        [{k: v for k, v in line.items() if k not in ("time", "tokens_per_second")} for line in train.read_metrics(f)]
+        for f in (tmp_path / "cut" / "metrics.jsonl", tmp_path / "whole" / "metrics.jsonl")
+    ]
+    assert journals[0] == journals[1]
+
+
+def test_a_torn_checkpoint_costs_only_the_steps_since_the_one_before(corpus: Path, tmp_path: Path) -> None:
+    whole = config(corpus)
+    train.run(whole, work_dir=tmp_path / "whole", report=silent)
+    train.run(whole, work_dir=tmp_path / "cut", report=silent)
+    newest = tmp_path / "cut" / "checkpoints" / "step-00000012" / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    seen: list[int] = []
+    train.run(whole, work_dir=tmp_path / "cut", report=lambda line, _: seen.append(line["step"]))
+    assert min(seen) == 9
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_another_config_is_refused_with_the_difference(corpus: Path, tmp_path: Path) -> None:
+    train.run(config(corpus, steps=4), work_dir=tmp_path, report=silent)
+    with pytest.raises(CheckpointError, match="seed: checkpoint 13, this run 14"):
+        train.run(config(corpus, steps=4, seed=14), work_dir=tmp_path, report=silent)
+
+
+def test_the_best_weights_are_kept_when_asked_for(corpus: Path, tmp_path: Path) -> None:
+    asked = config(corpus, steps=30, eval_every=2, keep="best", optimizer={"lr": 0.05, "schedule": "constant"})
+    summary = train.run(asked, work_dir=tmp_path, report=silent)
+    evals = [line for line in train.read_metrics(tmp_path / "metrics.jsonl") if line["kind"] == "eval"][1:]
+    best = min(evals, key=lambda line: line["loss"])
+    assert summary["best"] == {"loss": best["loss"], "step": best["step"]}
+    again = train.run(
+        config(corpus, model=None, init=str(tmp_path / "model"), steps=1), work_dir=tmp_path / "again", report=silent
+    )
+    assert again["eval_before"]["loss"] == pytest.approx(best["loss"], rel=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_step_and_samples(corpus: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    train.run(config(corpus, steps=1), work_dir=first, report=silent)
+    from safetensors.torch import save_file
+
+    path = first / "model" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["classifier.bias"] = torch.tensor([float("nan"), 0.0])
+    save_file(tensors, path, metadata={"format": "pt"})
+    broken = config(corpus, model=None, init=str(first / "model"), eval_data=None)
+    with pytest.raises(ArithmeticError, match=r"step 0: loss nan.*sample ids"):
+        train.run(broken, work_dir=tmp_path / "second", report=silent)
+
+
+def _rank(rank: int, world: int, port: int, asked: TrainConfig, work_dir: Path, die_at: int | None) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+
+    def report(line: dict[str, Any], checkpoint: Path | None) -> None:
+        if rank == world - 1 and die_at is not None and line["kind"] == "train" and line["step"] == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train.run(asked, work_dir=work_dir, report=report)
+    dist.destroy_process_group()
+
+
+def on_ranks(world: int, asked: TrainConfig, work_dir: Path, port: int, die_at: int | None = None) -> None:
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=_rank, args=(r, world, port, asked, work_dir, die_at)) for r in range(world)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(120)
+        if rank.is_alive():
+            rank.kill()
+
+
+@pytest.mark.parametrize("kind", ["sequence", "mlm"])
+def test_two_ranks_see_the_order_of_one_and_land_where_it_does(corpus: Path, tmp_path: Path, kind: str) -> None:
+    asked = config(corpus, kind)
+    still = {**(asked.model.model_dump() if asked.model else {}), "hidden_dropout": 0.0, "attention_dropout": 0.0}
+    asked = config(corpus, kind, model=still)
+    train.run(asked, work_dir=tmp_path / "one", report=silent)
+    on_ranks(2, asked, tmp_path / "two", free_port())
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4)
+
+
+def test_two_ranks_one_killed_and_run_again_are_bit_identical(corpus: Path, tmp_path: Path) -> None:
+    asked = config(corpus, "mlm")
+    on_ranks(2, asked, tmp_path / "whole", free_port())
+    on_ranks(2, asked, tmp_path / "cut", free_port(), die_at=6)
+    assert not (tmp_path / "cut" / "model").exists()
+    on_ranks(2, asked, tmp_path / "cut", free_port())
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
