@@ -93,7 +93,7 @@ class Service:
                 body = answer.read()
         except (OSError, http.client.HTTPException):
             return False
-        return self.name != "ray" or _ray_node_alive(body)
+        return self.name != "ray" or _ray_works(body, self.ports["ray"])
 
 
 def local(folder: Path, ports: Mapping[str, int]) -> tuple[Service, ...]:
@@ -215,12 +215,25 @@ def _program(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def _ray_node_alive(body: bytes) -> bool:
+def _ray_works(nodes: bytes, port: int) -> bool:
+    """Whether the control server and the node's raylet accept connections.
+
+    The dashboard alone does not tell: it calls a node alive for seconds after its raylet was killed.
+    """
     try:
-        nodes = json.loads(body)["data"]["summary"]
+        raylets = [node["raylet"] for node in json.loads(nodes)["data"]["summary"]]
+        living = [raylet["nodeManagerPort"] for raylet in raylets if raylet.get("state") == "ALIVE"]
     except (ValueError, KeyError):
         return False
-    return any(node.get("raylet", {}).get("state") == "ALIVE" for node in nodes)
+    return bool(living) and all(_accepts(each) for each in (port, *living))
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def _interface() -> str:
