@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -44,9 +45,17 @@ def run_report(recipe: str, night: str, refs: Mapping[str, ArtifactRef | None], 
         comparison=Comparison.model_validate(evaluation["facts"]["comparison"]) if evaluation else None,
         verdict=Verdict(tuple(RuleResult(**rule) for rule in gate["facts"]["rules"])) if gate else None,
         version=_version(manifests["register"]["facts"]) if "register" in manifests else None,
+        addresses=_addresses(),
         seconds=time.time() - started.timestamp(),
         peak_memory_bytes=max(built, default=0) or None,
     )
+
+
+def _addresses() -> dict[str, str]:
+    """Pages to look at; the local stack's own where the environment does not say."""
+    pages = {"Prefect": os.environ.get("PREFECT_UI_URL", ""), "MLflow": os.environ.get("MLFLOW_TRACKING_URI", "")}
+    pages["Ray"] = os.environ.get("BERT_FOUNDRY_RAY_PAGE", "")
+    return {name: page for name, page in pages.items() if page.startswith("http")}
 
 
 def _title(name: str, stage: str) -> str:

@@ -13,10 +13,11 @@ def run_retrain(recipe: Recipe, *, as_of: str | None = None, ablate: bool = Fals
 
     running = stack.up(notify=lambda line: print(line, flush=True))
     os.environ.update(running.environment())
+    os.environ["BERT_FOUNDRY_RAY_PAGE"] = running.pages.get("ray", "")
     from flows.retrain import retrain  # only now: Prefect reads its addresses when it is imported
     from tasks.stage import Stage
 
     Stage.memory_roots = staticmethod(lambda: [os.getpid(), *running.pids()])
     report: str = retrain(recipe, as_of=as_of, ablate=ablate)
-    pages = "\n".join(f"  {name:<8} {address}" for name, address in running.pages.items())
-    return f"{report}\n\nPages (they stay up until `bert-foundry down`):\n{pages}"
+    stay = "\nThe servers stay up until `bert-foundry down`." if running.pages else ""
+    return report + stay

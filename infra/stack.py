@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra import memory, processes, records, services
+from infra import processes, records, services
 from infra.records import StackError, Started
 from infra.services import DEFAULT_PORTS, EXTERNAL, LOOPBACK, PortError, Ports, Service
-from tasks import artifacts
+from tasks import artifacts, memory
 
 __all__ = ["Ports", "ServiceStatus", "Stack", "StackError", "current", "down", "status", "up"]
 

@@ -19,9 +19,9 @@ from prefect.artifacts import (
 from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
-from infra.memory import MemorySampler
 from tasks import artifacts
 from tasks.artifacts import ArtifactRef, Draft
+from tasks.memory import MemorySampler
 
 Config = BaseModel | Mapping[str, Any] | None
 

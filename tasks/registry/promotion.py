@@ -236,8 +236,8 @@ def _reigns(entries: list[Entry]) -> list[Reign]:
             moved = intent if intent is not None and entry.action == intent.action else entry
             starts.append((datetime.fromisoformat(moved.at), entry))
         intent = intent if entry.phase == "intent" else None
-    ends = [start for start, _ in starts[1:]] + [None]
-    return [Reign(entry.version, since, until, entry) for (since, entry), until in zip(starts, ends, strict=True)]
+    ends = [*(since for since, _ in starts[1:]), None]
+    return [Reign(entry.version, since, until, entry) for (since, entry), until in zip(starts, ends, strict=False)]
 
 
 def _named(version: str | None) -> str:

@@ -16,10 +16,11 @@ T = TypeVar("T")
 PATIENCE_S = 120.0
 # MLflow's own retries answer for a blip inside one request; with its defaults a dead server holds a call for four
 # minutes, so `insist` could not keep its promise. What the user has set wins.
-HTTP_RETRIES = {
+CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -47,7 +48,7 @@ def address() -> str:
 
 
 def client() -> MlflowClient:
-    for name, value in HTTP_RETRIES.items():
+    for name, value in CLIENT_SETTINGS.items():
         os.environ.setdefault(name, value)
     return MlflowClient(tracking_uri=address(), registry_uri=address())
 

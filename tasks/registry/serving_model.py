@@ -15,7 +15,7 @@ from mlflow.pyfunc import PythonModel
 from bert_core.predict import InputError, Predictor
 
 
-class ReviewClassifier(PythonModel):  # type: ignore[misc]
+class TextClassifier(PythonModel):
     """A frame with the column `text` -> label, score, probabilities (by label) and note of each row."""
 
     def load_context(self, context: Any) -> None:
@@ -39,4 +39,4 @@ def _texts(model_input: Any) -> list[str]:
     return [model_input] if isinstance(model_input, str) else list(model_input)
 
 
-set_model(ReviewClassifier())
+set_model(TextClassifier())

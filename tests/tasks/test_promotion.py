@@ -105,6 +105,7 @@ def test_a_version_that_does_not_exist(model: str, version: str, message: str) -
 
 
 def test_history_answers_who_was_champion_when(model: str) -> None:
+    assert history(model) == History(model, (), (), ())
     before = datetime.now(UTC) - timedelta(seconds=1)
     first = datetime.fromisoformat(promote(model, "1", why="first").at)
     second = datetime.fromisoformat(promote(model, "2", why="second").at)

@@ -111,10 +111,12 @@ def test_mlflow_models_serve_answers_a_request(
     promote("served", served.version, why="test")
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/served@champion"]
+    # MLflow calls `uvicorn` by name, as it is found where this environment is activated
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with (tmp_path / "serve.log").open("wb") as log:
         server = subprocess.Popen(
             [*command, "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=log,
-            start_new_session=True, cwd=tmp_path,
+            start_new_session=True, cwd=tmp_path, env=environment,
         )  # fmt: skip
     try:
         address = f"http://127.0.0.1:{port}"
@@ -133,8 +135,9 @@ def test_mlflow_models_serve_answers_a_request(
         assert bad.status_code == 400
         assert "nothing in it to read" in bad.text
     finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
+        if server.poll() is None:
+            os.killpg(server.pid, 15)
+            server.wait(30)
 
 
 def _answers(address: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from infra.memory import MemorySampler, pss_bytes, with_descendants
+from tasks.memory import MemorySampler, pss_bytes, with_descendants
 
 MB = 1_000_000
 HOLD = "import sys, time; block = bytearray(b'x') * 60_000_000; print('ready', flush=True); time.sleep(60)"
