@@ -1,4 +1,4 @@
-"""`bert-foundry promote | rollback | history | predict` against a real registry. Here, for the folder's MLflow server."""
+"""`bert-foundry promote | rollback | history | predict` against a real registry (the server is of this folder)."""
 
 import json
 from pathlib import Path
