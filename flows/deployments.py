@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -46,7 +47,7 @@ def deploy(recipe: str, overrides: Sequence[str], cron: str, timezone: str, paus
         sys.exit(subprocess.call(worker_command()))
 
 
-async def create(name: str, parameters: dict[str, object], *, cron: str, timezone: str, active: bool) -> str:
+async def create(name: str, parameters: dict[str, Any], *, cron: str, timezone: str, active: bool) -> str:
     """Create or update pool and deployment; return the address of the deployment's page.
 
     Raises:
@@ -68,7 +69,9 @@ async def create(name: str, parameters: dict[str, object], *, cron: str, timezon
     async with get_client() as client:
         with contextlib.suppress(ObjectAlreadyExists):
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Nightly runs"))
-    source = await retrain.from_source(source=str(Path(__file__).parent.parent), entrypoint="flows/retrain.py:retrain")
+    source: Any = await retrain.from_source(
+        source=str(Path(__file__).parent.parent), entrypoint="flows/retrain.py:retrain"
+    )
     deployment_id = await source.deploy(
         name=name,
         work_pool_name=POOL,

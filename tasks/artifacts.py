@@ -34,7 +34,16 @@ from pydantic import BaseModel, ConfigDict
 MANIFEST = "manifest.json"
 PROJECT_PACKAGES = ("bert_core", "tasks")
 # Schemas are hashed by value, and this file only carries bytes: an edit here must not rebuild the world.
-PLUMBING = {"bert_core", "bert_core.config", "tasks", "tasks.text", "tasks.config", "tasks.artifacts", "tasks.stage", "tasks.memory"}
+PLUMBING = {
+    "bert_core",
+    "bert_core.config",
+    "tasks",
+    "tasks.text",
+    "tasks.config",
+    "tasks.artifacts",
+    "tasks.stage",
+    "tasks.memory",
+}
 
 
 class ArtifactError(RuntimeError):

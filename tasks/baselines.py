@@ -12,7 +12,7 @@ from tasks.artifacts import Draft
 from tasks.config import BaselinesConfig
 from tasks.stage import stage
 from tasks.text.baselines import fit_baselines
-from tasks.text.predictions import predictions_table, write_predictions
+from tasks.text.predictions import labelled_side, predictions_table, write_predictions
 
 
 class BaselinesSpec(Config):
@@ -27,7 +27,7 @@ def baselines(config: BaselinesSpec, inputs: Sequence[Any], out: Draft) -> None:
     (documents,) = inputs
     table = pq.read_table(documents / "documents.parquet", columns=["id", "text", "label", "split"])
     models = fit_baselines(config.baselines, table, config.labels, config.seed)
-    test = table.filter((table["split"].to_pandas() == "test") & table["label"].is_valid().to_pandas())
+    test = labelled_side(table, "test")
     predictions = predictions_table(test["id"].to_pylist(), test["label"].to_pylist(), config.labels, models)
     write_predictions(predictions, out.path / "predictions.parquet")
     out.rows = {"test": test.num_rows}

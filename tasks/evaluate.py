@@ -16,7 +16,7 @@ import torch
 from bert_core.config import Config
 from bert_core.predict import Predictor
 from tasks import artifacts
-from tasks.artifacts import ArtifactRef, Draft
+from tasks.artifacts import Draft
 from tasks.config import EvaluateConfig
 from tasks.plan import champion_version
 from tasks.registry import versions
@@ -26,6 +26,7 @@ from tasks.text.comparison import compare_models
 from tasks.text.predictions import (
     Predictions,
     join_predictions,
+    labelled_side,
     most_probable,
     predictions_table,
     read_predictions,
@@ -33,6 +34,7 @@ from tasks.text.predictions import (
 )
 
 LATENCY_TEXTS = 50
+COLUMNS = ["id", "text", "label", "split"]
 
 
 class EvaluateSpec(Config):
@@ -47,7 +49,7 @@ class EvaluateSpec(Config):
 def evaluate(config: EvaluateSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Predict the test side with BERT, the baselines and the champion, and compare them pairwise."""
     documents, classical, classifier, plan, *ablations = inputs
-    test = _test_documents(documents)
+    test = labelled_side(pq.read_table(documents / "documents.parquet", columns=COLUMNS), "test")
     folders = {"bert": classifier / "model"}
     if version := champion_version(plan):
         folders["champion"] = versions.download(versions.get(config.model_name, version))
@@ -63,15 +65,6 @@ def evaluate(config: EvaluateSpec, inputs: Sequence[Any], out: Draft) -> None:
         "size_mb": round((folders["bert"] / "model.safetensors").stat().st_size / 1e6, 1),
         "latency_ms": round(_latency_ms(folders["bert"], test["text"].to_pylist()[:LATENCY_TEXTS]), 2),
     }
-
-
-def _test_documents(documents: ArtifactRef) -> pa.Table:
-    table = pq.read_table(documents / "documents.parquet", columns=["id", "text", "label", "split"])
-    keep = [
-        side == "test" and label is not None
-        for side, label in zip(table["split"].to_pylist(), table["label"].to_pylist(), strict=True)
-    ]
-    return table.filter(pa.array(keep))
 
 
 def _predict(folder: Path, test: pa.Table, labels: Sequence[str]) -> Predictions:

@@ -66,7 +66,7 @@ def launch(spec: dict[str, Any]) -> None:
             name=f"{spec['config']['name']}-{int(time.time())}",
             storage_path=spec["ray_storage"],
             failure_config=FailureConfig(max_failures=WORKER_RESTARTS),
-            worker_runtime_env={"env_vars": environment},
+            worker_runtime_env={"env_vars": environment},  # type: ignore[call-arg]  # Ray types the old RunConfig
         ),
     )
     trainer.fit()

@@ -47,8 +47,7 @@ class Stage:
         self.code = code
         self.body = body
         self.resume = resume
-        self._task = task(
-            self._run,
+        decorate: Any = task(
             name=name,
             task_run_name=f"{name} {{name}}",
             description=body.__doc__,
@@ -58,6 +57,7 @@ class Stage:
             retries=retries,
             retry_delay_seconds=10,
         )
+        self._task = decorate(self._run)
 
     def key(self, config: Config, inputs: Sequence[ArtifactRef | None]) -> str:
         return artifacts.stage_key(self.name, config, inputs, artifacts.code_hash(self.code))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -89,6 +90,11 @@ def join_predictions(*tables: pa.Table) -> pa.Table:
         for name in aligned.column_names[len(KEYS) :]:
             joined = joined.append_column(name, aligned[name])
     return joined
+
+
+def labelled_side(documents: pa.Table, side: str) -> pa.Table:
+    """The rows of `documents` (columns label and split among them) that have a label and are on `side` of the split."""
+    return documents.filter((pc.field("split") == side) & pc.field("label").is_valid())
 
 
 def write_predictions(table: pa.Table, path: Path) -> None:
