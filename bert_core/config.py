@@ -71,6 +71,12 @@ class SequenceObjective(Config):
 Objective = Annotated[MlmObjective | SequenceObjective, Field(discriminator="type")]
 
 
+Precision = Annotated[
+    Literal["fp32", "bf16", "auto"],
+    Field(description="inputs of matrix products; weights and sums stay fp32. auto: bf16 where the CPU has AMX tiles"),
+]
+
+
 class OptimizerConfig(Config):
     """AdamW with a linear warmup and a linear or constant rest."""
 
@@ -118,6 +124,7 @@ class TrainConfig(Config):
     train_data: str = Field(description="folder of token shards")
     eval_data: str | None = Field(None, description="folder of held-out token shards")
     tokenizer: str = Field(description="folder of the tokenizer that made the shards")
+    precision: Precision = "fp32"
     eval_every: int = Field(100, ge=1, description="optimizer steps")
     checkpoint_every: int = Field(50, ge=1, description="optimizer steps")
     keep_checkpoints: int = Field(2, ge=1)

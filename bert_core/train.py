@@ -49,6 +49,7 @@ def run(config: TrainConfig, *, work_dir: Path, report: Report) -> dict[str, Any
         NonFiniteLossError, ShardError, ConfigError: see there. All ranks stop.
     """
     torch.set_flush_denormal(True)  # denormals slowed the backward matrix products of a peaked softmax by 9 times
+    set_precision(config.precision)
     world = World.current()
     data = build_data(config, config.train_data)
     held_out = build_data(config, config.eval_data) if config.eval_data else None
@@ -94,6 +95,18 @@ def run(config: TrainConfig, *, work_dir: Path, report: Report) -> dict[str, Any
             saved = _save(config, state, work_dir, world)
             publish("checkpoint", {}, saved)
     return _finish(config, state, data, work_dir, world)
+
+
+def set_precision(precision: str) -> str:
+    """Let matrix products round their inputs to bf16, or not; returns what was chosen.
+
+    On a CPU with AMX tiles bf16 products ran 2.6 times as fast as fp32 ones, on others they are slower: hence `auto`.
+    """
+    chosen = precision
+    if precision == "auto":
+        chosen = "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16" if chosen == "bf16" else "ieee"  # type: ignore[attr-defined]
+    return chosen
 
 
 def _total_steps(config: TrainConfig, data: Data) -> int:
@@ -263,6 +276,7 @@ def _finish(config: TrainConfig, state: TrainState, data: Data, work_dir: Path, 
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
         "padding_share": state.padding / positions,
         "world_size": world.size,
+        "precision": set_precision(config.precision),
         "eval_before": state.first_eval,
         "eval_after": {k: v for k, v in evals[-1].items() if k.endswith(("loss", "accuracy"))} if evals else {},
         "best": state.best,

@@ -69,9 +69,8 @@ async def create(name: str, parameters: dict[str, Any], *, cron: str, timezone: 
     async with get_client() as client:
         with contextlib.suppress(ObjectAlreadyExists):
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Nightly runs"))
-    source: Any = await retrain.from_source(
-        source=str(Path(__file__).parent.parent), entrypoint="flows/retrain.py:retrain"
-    )
+    load: Any = retrain.from_source  # typed as if it were not always awaitable here
+    source = await load(source=str(Path(__file__).parent.parent), entrypoint="flows/retrain.py:retrain")
     deployment_id = await source.deploy(
         name=name,
         work_pool_name=POOL,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bert_core.config import BatchConfig, Config, MlmObjective, ModelConfig, OptimizerConfig
+from bert_core.config import BatchConfig, Config, MlmObjective, ModelConfig, OptimizerConfig, Precision
 
 
 class WebSource(Config):
@@ -127,6 +127,7 @@ class StepsConfig(Config):
     batch: BatchConfig
     steps: int | None = Field(None, ge=1, description="optimizer steps; with epochs, what ends first counts")
     epochs: float | None = Field(None, gt=0)
+    precision: Precision = "fp32"
     eval_every: int = Field(100, ge=1)
     checkpoint_every: int = Field(50, ge=1)
     log_every: int = Field(5, ge=1)

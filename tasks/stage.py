@@ -71,9 +71,12 @@ class Stage:
         """
         key = self.key(config, inputs)
         missing = artifacts.find(self.name, name, key) is None
-        return self._task.with_options(refresh_cache=missing)(
+        ref: ArtifactRef = self._task.with_options(refresh_cache=missing)(
             name=name, key=key, config=config, inputs=list(inputs), as_of=as_of
         )
+        # One Prefect server may serve several stores, and its cache remembers the path in the first of them.
+        here = str(artifacts.artifact_path(self.name, name, key))
+        return ref if ref.path == here else ref.model_copy(update={"path": here})
 
     def _run(self, name: str, key: str, config: Any, inputs: list[ArtifactRef | None], as_of: str) -> ArtifactRef:
         if found := artifacts.find(self.name, name, key):

@@ -26,7 +26,8 @@ class StepsOnRay(Config):
 
     def shared(self, steps: StepsConfig) -> dict[str, Any]:
         """The fields that a stage's section hands to `TrainConfig` as they are."""
-        names = ("optimizer", "batch", "steps", "epochs", "eval_every", "checkpoint_every", "log_every", "keep")
+        lengths = ("steps", "epochs", "eval_every", "checkpoint_every", "log_every")
+        names = ("optimizer", "batch", "precision", "keep", *lengths)
         return {name: getattr(steps, name) for name in names}
 
 
