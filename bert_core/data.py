@@ -324,7 +324,7 @@ def _with_specials(segments: Sequence[Segments], tokenizer: Tokenizer) -> NDArra
 
 
 def _tightest(lengths: NDArray[np.int64], row_length: int) -> tuple[Any, int]:
-    """The plan that costs least, in rows of at most `row_length`: long ones leave less padding, short ones less attention.
+    """The plan that costs least in rows of at most `row_length`: long rows waste less, short ones attend less.
 
     A position of a row of T tokens costs 1 + T / ATTENTION_TOKENS of what its matrix products alone cost.
     """

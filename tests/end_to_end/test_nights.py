@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +29,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(stack: Stack, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(stack: Stack, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("nights")
     port = free_port()
     foundry = Foundry(folder / "home", f"http://127.0.0.1:{port}")
@@ -40,7 +39,7 @@ def story(stack: Stack, data_folder: Path, tmp_path_factory: pytest.TempPathFact
     with review_site(2, port, data_folder, folder / "day-2.log", FILMS) as site:
         second = foundry.run(foundry.night("2002-10-05"))
         requests = site.requests()
-    yield Story(foundry, first, again, second, requests)
+    return Story(foundry, first, again, second, requests)
 
 
 def flow_runs(stack: Stack) -> list[dict[str, object]]:
