@@ -3,21 +3,63 @@
 from __future__ import annotations
 
 import os
+import socket
+
+import psutil
 
 from flows.recipe import Recipe
+from infra import stack
 
 
 def run_retrain(recipe: Recipe, *, as_of: str | None = None, ablate: bool = False) -> str:
     """The report of the run. The stack is started if it does not run; it stays up."""
-    from infra import stack
-
     running = stack.up(notify=lambda line: print(line, flush=True))
     os.environ.update(running.environment())
     os.environ["BERT_FOUNDRY_RAY_PAGE"] = running.pages.get("ray", "")
-    from flows.retrain import retrain  # only now: Prefect reads its addresses when it is imported
+    from prefect import tags  # only now: Prefect reads its addresses when it is imported
+
+    from flows.retrain import retrain
     from tasks.stage import Stage
 
     Stage.memory_roots = staticmethod(lambda: [os.getpid(), *running.pids()])
-    report: str = retrain(recipe, as_of=as_of, ablate=ablate)
+    mark_crashed()
+    with tags(process_tag(os.getpid())):
+        report: str = retrain(recipe, as_of=as_of, ablate=ablate)
     stay = "\nThe servers stay up until `bert-foundry down`." if running.pages else ""
     return report + stay
+
+
+def process_tag(pid: int) -> str:
+    """Names a process, with its start as ids are used again: others on this host can see whether it lives."""
+    return f"process:{socket.gethostname()}:{pid}:{int(psutil.Process(pid).create_time())}"
+
+
+def mark_crashed() -> list[str]:
+    """Runs that Prefect believes to be running, though their process on this host is gone, become Crashed; their names.
+
+    Nobody tells the server when a flow is killed with -9: its page would say Running for ever.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    active = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
+    crashed = []
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=active):
+            if any(_is_gone(tag) for tag in run.tags):
+                state = Crashed(message="its process was killed; the same command continues it")
+                client.set_flow_run_state(run.id, state, force=True)
+                crashed.append(run.name)
+    return crashed
+
+
+def _is_gone(tag: str) -> bool:
+    kind, host, pid, started = ([*tag.split(":"), "", "", ""])[:4]
+    if kind != "process" or host != socket.gethostname():
+        return False
+    try:
+        return int(psutil.Process(int(pid)).create_time()) != int(started)
+    except psutil.NoSuchProcess:
+        return True
