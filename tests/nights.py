@@ -31,11 +31,13 @@ class Foundry:
 
     def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as out:
-            return subprocess.Popen(command, env=self._environment(), stdout=out, stderr=subprocess.STDOUT)
+            return subprocess.Popen(command, env=self.environment_of_process(), stdout=out, stderr=subprocess.STDOUT)
 
     def run(self, command: list[str], *, text: str | None = None) -> str:
         """What the command printed; a failure shows all of it."""
-        done = subprocess.run(command, env=self._environment(), input=text, capture_output=True, text=True, timeout=280)
+        done = subprocess.run(
+            command, env=self.environment_of_process(), input=text, capture_output=True, text=True, timeout=280
+        )
         assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
         return done.stdout
 
@@ -44,5 +46,5 @@ class Foundry:
         found = [json.loads(path.read_text()) for path in (self.home / "store" / stage).glob("small-*/manifest.json")]
         return sorted(found, key=lambda manifest: manifest["created_at"])
 
-    def _environment(self) -> dict[str, str]:
+    def environment_of_process(self) -> dict[str, str]:
         return {**os.environ, "BERT_FOUNDRY_HOME": str(self.home), **self.environment}
