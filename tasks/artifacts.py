@@ -32,6 +32,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 MANIFEST = "manifest.json"
+MANIFEST_KEYS = {"stage", "name", "key", "content", "created_at", "rows", "dropped", "facts", "files"}
 PROJECT_PACKAGES = ("bert_core", "tasks")
 # Schemas are hashed by value, and this file only carries bytes: an edit here must not rebuild the world.
 PLUMBING = {
@@ -146,9 +147,13 @@ def verify(ref: ArtifactRef) -> None:
     """Read every file and compare it with the manifest.
 
     Raises:
-        ArtifactError: names the first file whose bytes changed.
+        ArtifactError: names the first file that is gone or whose bytes changed.
     """
     for file, entry in ref.manifest["files"].items():
+        if not (ref / file).exists():
+            raise ArtifactError(
+                f"{ref / file}: gone, and the manifest lists it; remove {ref.path} to have it built again"
+            )
         actual = file_sha256(ref / file)
         if actual != entry["sha256"]:
             raise ArtifactError(
@@ -216,14 +221,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of the artifact at `path`.
 
     Raises:
-        ArtifactError: there is none, or it is not JSON.
+        ArtifactError: there is none, or it is not what `build` wrote.
     """
     try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text("utf-8"))
+        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no {MANIFEST}, so this is not a complete artifact") from None
     except ValueError as error:
         raise ArtifactError(f"{path / MANIFEST}: not JSON ({error}); remove {path} to have it built again") from None
+    if not isinstance(manifest, dict) or (missing := MANIFEST_KEYS - manifest.keys()):
+        lacks = f"it lacks {', '.join(sorted(missing))}" if isinstance(manifest, dict) else "it is not an object"
+        raise ArtifactError(f"{path / MANIFEST}: {lacks}; remove {path} to have it built again")
     return manifest
 
 

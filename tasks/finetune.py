@@ -45,6 +45,7 @@ def finetune(config: FinetuneSpec, inputs: Sequence[Any], out: Draft) -> None:
             **config.shared(steps),
         ),
         config,
+        inputs,
         out,
         workers=steps.workers,
     )

@@ -37,6 +37,7 @@ def pretrain(config: PretrainSpec, inputs: Sequence[Any], out: Draft) -> None:
             **config.shared(steps),
         ),
         config,
+        inputs,
         out,
         workers=steps.workers,
     )

@@ -30,6 +30,8 @@ from bert_core.train import run
 
 WORKER_RESTARTS = 3
 LOCK_WAIT_S = 120
+POLL_S = "0.2"
+"""Ray's controller takes one report a poll from a worker, which waits for it; by default, 2 s for each."""
 
 
 def train_worker(spec: dict[str, Any]) -> None:
@@ -49,11 +51,15 @@ def train_worker(spec: dict[str, Any]) -> None:
 
 
 def _report(line: dict[str, Any], checkpoint: Path | None) -> None:
+    """Tell Ray of what is rare only: a report holds all workers until it is taken, and metrics.jsonl has every line."""
+    if line["kind"] == "train":
+        return
     metrics = line if checkpoint is None else {**line, "checkpoint": checkpoint.name}
     ray.train.report(metrics)
 
 
 def launch(spec: dict[str, Any]) -> None:
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", POLL_S)  # Ray passes it on to its controller
     loopback = os.environ.get("RAY_ADDRESS", "127.").startswith(("127.", "localhost"))
     if loopback:  # nobody preempts one's own machine, and the watcher takes 100 MB
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
-from prefect import task
+import httpx
+from prefect import get_run_logger, task
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -22,6 +23,9 @@ from pydantic import BaseModel
 from tasks import artifacts
 from tasks.artifacts import ArtifactRef, Draft
 from tasks.memory import MemorySampler
+
+AWAY_S = 30.0
+"""Between two tries to show progress on a Prefect server that went away."""
 
 Config = BaseModel | Mapping[str, Any] | None
 
@@ -105,22 +109,28 @@ def stage(name: str, *, code: str, resume: bool = False, retries: int = 0) -> Ca
 
 
 def progress(what: str) -> Callable[[int, int], None]:
-    """A callable (done, total) that moves a Prefect progress artifact, at most once in two seconds."""
+    """A callable (done, total) that moves a Prefect progress artifact, at most once in two seconds.
+
+    While the server is away nothing is shown, and the work goes on.
+    """
     artifact: UUID | None = None
-    shown_at = 0.0
+    quiet_until = 0.0
 
     def show(done: int, total: int) -> None:
-        nonlocal artifact, shown_at
-        now = time.monotonic()
-        if TaskRunContext.get() is None or (now - shown_at < 2 and done < total):
+        nonlocal artifact, quiet_until
+        if TaskRunContext.get() is None or (time.monotonic() < quiet_until and done < total):
             return
         percent = round(100 * done / max(total, 1), 1)
-        if artifact is None:
-            created = create_progress_artifact(percent, key=artifact_key(what), description=what)
-            artifact = created if isinstance(created, UUID) else None
-        else:
-            update_progress_artifact(artifact, percent, description=f"{what}: {done:,} of {total:,}")
-        shown_at = now
+        try:
+            if artifact is None:
+                created = create_progress_artifact(percent, key=artifact_key(what), description=what)
+                artifact = created if isinstance(created, UUID) else None
+            else:
+                update_progress_artifact(artifact, percent, description=f"{what}: {done:,} of {total:,}")
+            quiet_until = time.monotonic() + 2
+        except httpx.HTTPError as error:
+            quiet_until = time.monotonic() + AWAY_S
+            get_run_logger().warning("progress of %s cannot be shown: %s", what, error)
 
     return show
 
@@ -132,9 +142,13 @@ def show_stage(ref: ArtifactRef) -> None:
     manifest = ref.manifest
     rows = [{"what": name, "count": count} for name, count in manifest["rows"].items()]
     rows += [{"what": f"dropped: {reason}", "count": count} for reason, count in manifest["dropped"].items()]
-    if rows:
-        create_table_artifact(rows, key=artifact_key(f"{ref.stage}-counts"), description=f"{ref.stage}: rows and drops")
-    create_markdown_artifact(stage_markdown(ref), key=artifact_key(f"{ref.stage}-summary"), description=ref.stage)
+    try:
+        if rows:
+            key = artifact_key(f"{ref.stage}-counts")
+            create_table_artifact(rows, key=key, description=f"{ref.stage}: rows and drops")
+        create_markdown_artifact(stage_markdown(ref), key=artifact_key(f"{ref.stage}-summary"), description=ref.stage)
+    except httpx.HTTPError as error:  # the artifact is published: a page that cannot show it does not undo it
+        get_run_logger().warning("the page of %s lacks its tables: %s", ref.stage, error)
 
 
 def stage_markdown(ref: ArtifactRef) -> str:

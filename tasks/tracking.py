@@ -1,17 +1,30 @@
-"""A training run's metrics in MLflow, logged once each however often the run is resumed."""
+"""A training run's metrics in MLflow, logged once each however often the run is resumed.
+
+MLflow is a witness of training, not a part of it: while the server is away, metrics wait, and training goes on.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import requests
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.tracking import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from tasks.registry.server import PATIENCE_S, address, answers, client, insist
 
 BATCH = 50
+LARGEST_BATCH = 1000
+"""Metrics that MLflow takes in one request."""
+AWAY_S = 10.0
+"""Between two looks whether a server that went away is back."""
 
 
 class TrackedRun:
@@ -19,31 +32,27 @@ class TrackedRun:
 
     Metrics go in against the optimizer step, in batches. The step that was logged last is read back from MLflow at the
     start, because a resumed run repeats the steps since its checkpoint.
+
+    Raises:
+        RegistryUnreachable: at its start or its end the server did not answer for `patience_s`.
     """
 
-    def __init__(self, experiment: str, name: str, key: str, params: Mapping[str, Any]) -> None:
-        self.client = MlflowClient()
-        found = self.client.get_experiment_by_name(experiment)
-        experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
-        runs = self.client.search_runs([experiment_id], f"tags.artifact_key = '{key}'", max_results=1)
-        if runs:
-            self.run_id = runs[0].info.run_id
-            self.client.update_run(self.run_id, status="RUNNING")
-        else:
-            run = self.client.create_run(experiment_id, run_name=name, tags={"artifact_key": key})
-            self.run_id = run.info.run_id
-            flat = [Param(key, str(value)[:500]) for key, value in _flatten(params)]
-            self.client.log_batch(self.run_id, params=flat[:100], tags=[RunTag("stage", name.split(" ")[0])])
-        self.logged_step = {
-            kind: max(
-                (metric.step for metric in self.client.get_metric_history(self.run_id, f"{kind}/loss")), default=-1
-            )
-            for kind in ("train", "eval")
-        }
+    def __init__(
+        self, experiment: str, name: str, key: str, params: Mapping[str, Any], *, patience_s: float = PATIENCE_S
+    ) -> None:
+        self.what = f"metrics of {name}"
+        self.patience_s = patience_s
+        self.client = client()
+        self.run_id = self._insist(lambda: self._open(experiment, name, key, params))
+        self.logged_step = self._insist(lambda: {kind: self._last_step(kind) for kind in ("train", "eval")})
         self.pending: list[Metric] = []
+        self.away_until = 0.0
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """One line of metrics.jsonl; lines that MLflow already has are passed over."""
+        """One line of metrics.jsonl; lines that MLflow already has are passed over. Never fails for the server's sake.
+
+        Lines that a server did not take wait for the next batch, at last for `finish`.
+        """
         kind, step = line["kind"], int(line["step"])
         if step <= self.logged_step.get(kind, math.inf):
             return
@@ -53,24 +62,63 @@ class TrackedRun:
         self.pending += [
             Metric(f"{kind}/{name}", float(value), at, step) for name, value in line.items() if name not in skip
         ]
-        if len(self.pending) >= BATCH:
-            self.flush()
+        if len(self.pending) >= BATCH and time.monotonic() >= self.away_until:
+            self._try_to_flush()
 
-    def flush(self) -> None:
-        if self.pending:
-            self.client.log_batch(self.run_id, metrics=self.pending)
-            self.pending = []
-
-    def finish(self, summary: Mapping[str, Any], pictures: list[Path]) -> None:
-        self.flush()
+    def finish(self, metrics: Iterable[Mapping[str, Any]], summary: Mapping[str, Any], pictures: list[Path]) -> None:
+        """Complete the run: what it lacks of `metrics` (all lines of metrics.jsonl), pictures, summary, its state."""
+        for line in metrics:
+            self.log(line)
+        self._insist(self._flush)
         for picture in pictures:
-            self.client.log_artifact(self.run_id, str(picture), "plots")
-        self.client.log_dict(self.run_id, json.loads(json.dumps(summary)), "summary.json")
-        self.client.set_terminated(self.run_id)
+            self._insist(lambda picture=picture: self.client.log_artifact(self.run_id, str(picture), "plots"))
+        self._insist(lambda: self.client.log_dict(self.run_id, json.loads(json.dumps(summary)), "summary.json"))
+        self._insist(lambda: self.client.set_terminated(self.run_id))
 
     def fail(self) -> None:
-        self.flush()
-        self.client.set_terminated(self.run_id, status="FAILED")
+        """Mark the run as failed, if the server answers: the cause of the failure must not wait for it."""
+        if self._try_to_flush():
+            with contextlib.suppress(MlflowException, requests.RequestException):
+                self.client.set_terminated(self.run_id, status="FAILED")
+
+    def _open(self, experiment: str, name: str, key: str, params: Mapping[str, Any]) -> str:
+        found = self.client.get_experiment_by_name(experiment)
+        experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
+        runs = self.client.search_runs([experiment_id], f"tags.artifact_key = '{key}'", max_results=1)
+        if runs:
+            run_id = str(runs[0].info.run_id)
+            self.client.update_run(run_id, status="RUNNING")
+        else:
+            run_id = str(self.client.create_run(experiment_id, run_name=name, tags={"artifact_key": key}).info.run_id)
+        if not runs or not runs[0].data.params:  # an attempt may have ended between the two requests
+            flat = [Param(key, str(value)[:500]) for key, value in _flatten(params)]
+            self.client.log_batch(run_id, params=flat[:100], tags=[RunTag("stage", name.split(" ")[0])])
+        return run_id
+
+    def _last_step(self, kind: str) -> int:
+        history = self.client.get_metric_history(self.run_id, f"{kind}/loss")
+        return max((metric.step for metric in history), default=-1)
+
+    def _insist(self, step: Any) -> Any:
+        return insist(step, what=self.what, timeout_s=self.patience_s)
+
+    def _flush(self) -> None:
+        while self.pending:
+            self.client.log_batch(self.run_id, metrics=self.pending[:LARGEST_BATCH])
+            self.pending = self.pending[LARGEST_BATCH:]
+
+    def _try_to_flush(self) -> bool:
+        try:
+            if answers():
+                self._flush()
+                self.away_until = 0.0
+                return True
+        except (MlflowException, requests.RequestException) as error:
+            print(f"{self.what}: {error}", file=sys.stderr, flush=True)
+        if not self.away_until:
+            print(f"{self.what} wait: MLflow at {address()} does not answer", file=sys.stderr, flush=True)
+        self.away_until = time.monotonic() + AWAY_S
+        return False
 
 
 def _flatten(params: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

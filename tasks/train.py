@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from bert_core.config import Config, TrainConfig
 from bert_core.train import live_line, read_metrics
-from tasks.artifacts import Draft
+from tasks.artifacts import ArtifactRef, Draft, verify
 from tasks.config import StepsConfig
 from tasks.stage import progress
 from tasks.text.plots import loss_curves
@@ -31,8 +32,17 @@ class StepsOnRay(Config):
         return {name: getattr(steps, name) for name in names}
 
 
-def train_stage(config: TrainConfig, spec: StepsOnRay, out: Draft, *, workers: int) -> None:
-    """Train into `out`; the loss curve, the summary and every metric end in MLflow as well."""
+def train_stage(
+    config: TrainConfig, spec: StepsOnRay, sources: Sequence[ArtifactRef | None], out: Draft, *, workers: int
+) -> None:
+    """Train into `out`; the loss curve, the summary and every metric end in MLflow as well.
+
+    Raises:
+        ArtifactError: the bytes of a shard or of the weights to start from changed; hours of training would be lost.
+        RegistryUnreachable: MLflow was away too long at the start, or at the end, where nothing is trained again.
+    """
+    for source in filter(None, sources):
+        verify(source)
     key = out.path.name.removesuffix(".partial")
     tracked = TrackedRun(spec.experiment, f"{config.name} {spec.name}", key, config.model_dump(mode="json"))
     show_progress = progress(f"{config.name} steps")
@@ -49,8 +59,9 @@ def train_stage(config: TrainConfig, spec: StepsOnRay, out: Draft, *, workers: i
         tracked.fail()
         raise
     picture = out.path / "loss.png"
-    loss_curves(read_metrics(out.path / "metrics.jsonl"), picture)
+    metrics = read_metrics(out.path / "metrics.jsonl")
+    loss_curves(metrics, picture)
     out.volatile.add(picture.name)
-    tracked.finish(summary, [picture])
+    tracked.finish(metrics, summary, [picture])
     out.rows = {"samples": summary["samples"], "steps": summary["steps"]}
     out.facts |= summary | {"mlflow_run": tracked.run_id}

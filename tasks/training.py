@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bert_core.config import TrainConfig
 from tasks import artifacts
@@ -84,19 +84,26 @@ def _drive(config: TrainConfig, work_dir: Path, workers: int, follow: Callable[[
 
 def tail(path: Path) -> Iterator[list[dict[str, Any]]]:
     """Each `next` gives the lines added since; a file that was cut back (a resume) is read from its start again."""
-    position = 0
+    position, last = 0, b""
     while True:
-        size = path.stat().st_size if path.exists() else 0
-        if size < position:
-            position = 0
-        lines: list[dict[str, Any]] = []
-        if size > position:
+        lines: list[bytes] = []
+        if path.exists():
             with path.open("rb") as file:
+                if not _ends_with(file, position, last):  # cut back, and perhaps longer again by now
+                    position, last = 0, b""
                 file.seek(position)
                 whole, newline, _ = file.read().rpartition(b"\n")
             position += len(whole) + len(newline)
-            lines = [json.loads(line) for line in whole.splitlines()]
-        yield lines
+            lines = whole.splitlines()
+            last = lines[-1] if lines else last
+        yield [json.loads(line) for line in lines]
+
+
+def _ends_with(file: IO[bytes], position: int, last: bytes) -> bool:
+    """Whether the line that ends at `position` still is `last`; lines carry times, so no two are the same."""
+    expected = last + b"\n" if last else b""
+    file.seek(position - len(expected))
+    return file.read(len(expected)) == expected
 
 
 def _cause(log: Path, returncode: int) -> str:

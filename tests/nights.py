@@ -33,10 +33,10 @@ class Foundry:
         with log.open("wb") as out:
             return subprocess.Popen(command, env=self.environment_of_process(), stdout=out, stderr=subprocess.STDOUT)
 
-    def run(self, command: list[str], *, text: str | None = None) -> str:
+    def run(self, command: list[str], *, text: str | None = None, timeout_s: float = 280) -> str:
         """What the command printed; a failure shows all of it."""
         done = subprocess.run(
-            command, env=self.environment_of_process(), input=text, capture_output=True, text=True, timeout=280
+            command, env=self.environment_of_process(), input=text, capture_output=True, text=True, timeout=timeout_s
         )
         assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
         return done.stdout
