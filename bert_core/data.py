@@ -30,6 +30,8 @@ MASKING, SHUFFLING = 0, 1  # purposes of generators
 
 ATTENTION_TOKENS = 250
 """Row length at which attention costs as much as the matrix products: 6 x 384 BERT, two cores, dropout on."""
+WIDTH_STEP = 8
+"""Every new shape has kernels built and buffers kept for it: fewer shapes, less time and memory lost."""
 
 
 class DataError(ValueError):
@@ -328,9 +330,10 @@ def _tightest(lengths: NDArray[np.int64], row_length: int) -> tuple[Any, int]:
 
     A position of a row of T tokens costs 1 + T / ATTENTION_TOKENS of what its matrix products alone cost.
     """
-    longest = int(lengths.max())
-    widths = range(longest, row_length + 1, max(1, (row_length - longest) // 16))
-    plans = [pack(lengths, width) for width in widths]
+    shortest = -(-int(lengths.max()) // WIDTH_STEP) * WIDTH_STEP
+    plans = [pack(lengths, width) for width in range(shortest, row_length + 1, WIDTH_STEP)] or [
+        pack(lengths, row_length)
+    ]
     best = min(plans, key=lambda plan: plan.num_rows * plan.row_length * (1 + plan.row_length / ATTENTION_TOKENS))
     return best, best.row_length
 
