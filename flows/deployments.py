@@ -7,11 +7,18 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from tasks import artifacts
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    from infra.stack import Stack
 
 POOL = "bert-foundry"
 
@@ -37,35 +44,58 @@ def deploy(recipe: str, overrides: Sequence[str], cron: str, timezone: str, paus
     from infra import stack
 
     loaded = load_recipe(recipe, overrides)
+    schedule(cron, timezone)  # a fault in it is told before servers are started
     running = stack.up(notify=lambda line: click.echo(line))
-    os.environ.update(running.environment())
+    environment = run_environment(running)
+    os.environ.update(environment)
     parameters = {"recipe": loaded.model_dump(mode="json")}
-    address = asyncio.run(create(loaded.name, parameters, cron=cron, timezone=timezone, active=not paused))
+    address = asyncio.run(create(loaded.name, parameters, environment, cron=cron, timezone=timezone, active=not paused))
     click.echo(f"deployed retrain/{loaded.name}: {cron} {timezone}{' (paused)' if paused else ''}\n  {address}")
     if worker:
         click.echo("working on what is due; Ctrl-C stops the worker and leaves the schedule")
         sys.exit(subprocess.call(worker_command()))
 
 
-async def create(name: str, parameters: dict[str, Any], *, cron: str, timezone: str, active: bool) -> str:
-    """Create or update pool and deployment; return the address of the deployment's page.
+def run_environment(running: Stack) -> dict[str, str]:
+    """Variables of a scheduled run's process: where the servers and this home are, whatever folder the worker is in."""
+    folders = {"BERT_FOUNDRY_HOME": str(artifacts.home()), "BERT_FOUNDRY_STORE": str(artifacts.store())}
+    return running.environment() | folders | {"BERT_FOUNDRY_RAY_PAGE": running.pages.get("ray", "")}
+
+
+def schedule(cron: str, timezone: str) -> CronSchedule:
+    """When the nightly run is due.
 
     Raises:
-        click.BadParameter: `cron` is not a cron line.
+        click.BadParameter: `cron` is not a cron line, or `timezone` is not one.
+    """
+    from prefect.client.schemas.schedules import CronSchedule
+    from pydantic import ValidationError
+
+    try:
+        return CronSchedule(cron=cron, timezone=timezone)
+    except ValidationError as error:
+        raise click.BadParameter(f"--cron {cron!r} --timezone {timezone!r}: {error.errors()[0]['msg']}") from None
+
+
+async def create(
+    name: str, parameters: dict[str, Any], environment: Mapping[str, str], *, cron: str, timezone: str, active: bool
+) -> str:
+    """Create or update pool and deployment; return the address of the deployment's page.
+
+    Args:
+        environment: variables that a run's process gets beside those of its worker.
+
+    Raises:
+        click.BadParameter: `cron` is not a cron line, or `timezone` is not one.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-    from prefect.client.schemas.schedules import CronSchedule
     from prefect.exceptions import ObjectAlreadyExists
-    from pydantic import ValidationError
 
     from flows.retrain import retrain
 
-    try:
-        schedule = CronSchedule(cron=cron, timezone=timezone)
-    except ValidationError as error:
-        raise click.BadParameter(f"--cron {cron!r} --timezone {timezone!r}: {error.errors()[0]['msg']}") from None
+    when = schedule(cron, timezone)
     async with get_client() as client:
         with contextlib.suppress(ObjectAlreadyExists):
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Nightly runs"))
@@ -75,8 +105,9 @@ async def create(name: str, parameters: dict[str, Any], *, cron: str, timezone: 
         name=name,
         work_pool_name=POOL,
         parameters=parameters,
-        schedule=schedule,
+        schedule=when,
         paused=not active,
+        job_variables={"env": dict(environment)},
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         build=False,
         push=False,
