@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from prefect import flow
 from bert_core.hf import load_config
 from flows.recipe import Recipe
 from flows.reporting import publish_report
+from infra import stack
 from tasks import artifacts
 from tasks.artifacts import ArtifactRef
 from tasks.baselines import BaselinesSpec, baselines
@@ -27,6 +29,7 @@ from tasks.promote import PromoteSpec, promote
 from tasks.register import RegisterSpec, register
 from tasks.scrape import ScrapeSpec, scrape
 from tasks.split import SplitSpec, split
+from tasks.stage import Stage
 
 Refs = dict[str, ArtifactRef | None]
 
@@ -44,6 +47,7 @@ def retrain(recipe: Recipe, as_of: str | None = None, ablate: bool = False) -> s
     Returns:
         the report, as text.
     """
+    Stage.memory_roots = staticmethod(lambda: [os.getpid(), *stack.current().pids()])
     started = datetime.now(UTC)
     night = as_of or started.date().isoformat()
     refs = corpus(recipe, night)

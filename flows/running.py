@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import psutil
 
@@ -19,9 +20,7 @@ def run_retrain(recipe: Recipe, *, as_of: str | None = None, ablate: bool = Fals
     from prefect import tags  # only now: Prefect reads its addresses when it is imported
 
     from flows.retrain import retrain
-    from tasks.stage import Stage
 
-    Stage.memory_roots = staticmethod(lambda: [os.getpid(), *running.pids()])
     mark_crashed()
     with tags(process_tag(os.getpid())):
         report: str = retrain(recipe, as_of=as_of, ablate=ablate)
@@ -41,7 +40,7 @@ def mark_crashed() -> list[str]:
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.objects import State, StateType
     from prefect.states import Crashed
 
     active = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
@@ -49,7 +48,7 @@ def mark_crashed() -> list[str]:
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=active):
             if any(_is_gone(tag) for tag in run.tags):
-                state = Crashed(message="its process was killed; the same command continues it")
+                state: State[Any] = Crashed(message="its process was killed; the same command continues it")
                 client.set_flow_run_state(run.id, state, force=True)
                 crashed.append(run.name)
     return crashed
