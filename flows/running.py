@@ -6,10 +6,15 @@ import os
 import socket
 from typing import Any
 
+import httpx
 import psutil
 
 from flows.recipe import Recipe
 from infra import stack
+
+
+class ServerGone(RuntimeError):
+    """The Prefect server went away during a run, and stayed away for longer than its client waits."""
 
 
 def run_retrain(recipe: Recipe, *, as_of: str | None = None, ablate: bool = False) -> str:
@@ -23,9 +28,24 @@ def run_retrain(recipe: Recipe, *, as_of: str | None = None, ablate: bool = Fals
 
     mark_crashed()
     with tags(process_tag(os.getpid())):
-        report: str = retrain(recipe, as_of=as_of, ablate=ablate)
+        try:
+            report: str = retrain(recipe, as_of=as_of, ablate=ablate)
+        except Exception as error:
+            if _answers(running.prefect_api_url):
+                raise
+            raise ServerGone(
+                f"the Prefect server at {running.prefect_api_url} does not answer ({type(error).__name__}). "
+                "What is done stays: `bert-foundry up` starts the server again, and the same command continues"
+            ) from error
     stay = "\nThe servers stay up until `bert-foundry down`." if running.pages else ""
     return report + stay
+
+
+def _answers(api: str) -> bool:
+    try:
+        return httpx.get(f"{api}/health", timeout=5).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def process_tag(pid: int) -> str:

@@ -19,7 +19,7 @@ from tests.nights import Foundry
 from tests.sites import review_site
 
 NIGHT = "2002-10-04"
-LONGER = ("pretrain.steps=60", "pretrain.checkpoint_every=5", "pretrain.batch.rows=64")
+LONGER = ("pretrain.steps=60", "pretrain.checkpoint_every=5", "pretrain.batch.rows=32")
 CHECKPOINT_TIMEOUT_S = 240.0
 
 
