@@ -15,6 +15,9 @@ from bert_core.config import ModelConfig
 from bert_core.dropout import Dropout
 from bert_core.model import Encoder
 
+POSITIONS_STEP = 64
+"""The number of masked tokens differs from batch to batch, and CPU kernels are built and kept for every number met."""
+
 
 class SequenceInputs(Protocol):
     """What a `SequenceClassifier` reads of a `bert_core.data.Batch`, which says what each field holds."""
@@ -85,13 +88,11 @@ class PretrainingModel(nn.Module):
         self.nsp_head = nn.Linear(config.hidden_size, 2) if nsp else None
 
     def forward(self, batch: PretrainingInputs) -> PretrainingOutput:
-        word_embeddings = self.encoder.embeddings.word.weight
-        if self.nsp_head is None:
-            states = _states(self.encoder, batch, batch.predict_positions)
-            return PretrainingOutput(self.mlm_head(states, word_embeddings), None)
-        positions = torch.cat([batch.predict_positions, batch.cls_positions])
-        states, cls_states = _states(self.encoder, batch, positions).tensor_split([len(batch.predict_positions)])
-        return PretrainingOutput(self.mlm_head(states, word_embeddings), self.nsp_head(self.pooler(cls_states)))
+        predicted, padded = len(batch.predict_positions), _round_up(batch.predict_positions)
+        heads = [padded] if self.nsp_head is None else [padded, batch.cls_positions]
+        states, cls_states = _states(self.encoder, batch, torch.cat(heads)).tensor_split([len(padded)])
+        mlm_logits = self.mlm_head(states, self.encoder.embeddings.word.weight)[:predicted]
+        return PretrainingOutput(mlm_logits, self.nsp_head and self.nsp_head(self.pooler(cls_states)))
 
 
 class SequenceClassifier(nn.Module):
@@ -114,3 +115,8 @@ class SequenceClassifier(nn.Module):
 def _states(encoder: Encoder, batch: SequenceInputs, positions: Tensor) -> Tensor:
     """(P, C): the last hidden states at flat `positions`"""
     return encoder(batch.input_ids, batch.token_type_ids, batch.position_ids, batch.document_ids, positions)
+
+
+def _round_up(positions: Tensor) -> Tensor:
+    """`positions` (P,), and repeats of the first up to a multiple of `POSITIONS_STEP` for the caller to cut off."""
+    return torch.cat([positions, positions[:1].expand(-len(positions) % POSITIONS_STEP)])

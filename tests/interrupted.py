@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infra import processes, records
 from infra import stack as stacks
 from infra.services import free_port
 from tests.nights import Foundry
@@ -45,9 +46,8 @@ def night(foundry: Foundry) -> list[str]:
 
 def members(foundry: Foundry, service: str) -> list[psutil.Process]:
     """The processes of one server of the stack."""
-    with _environment(foundry):
-        (status,) = [status for status in stacks.status() if status.name == service]
-    return [psutil.Process(status.pid), *psutil.Process(status.pid).children(recursive=True)]
+    recorded = records.read(foundry.home / "stack")[service]
+    return [psutil.Process(pid) for pid in processes.members(recorded.process)]
 
 
 def descendants(foundry: Foundry, name: str) -> list[psutil.Process]:
