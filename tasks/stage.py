@@ -136,19 +136,19 @@ def progress(what: str) -> Callable[[int, int], None]:
 
 
 def show_stage(ref: ArtifactRef) -> None:
-    """A table and a text about a published artifact, on its task's page in Prefect."""
+    """A table and a text about a published artifact, on its task's page in Prefect.
+
+    Raises:
+        httpx.HTTPError: the server stays away. The artifact is safe; without a server no further task can be recorded.
+    """
     if TaskRunContext.get() is None:
         return
     manifest = ref.manifest
     rows = [{"what": name, "count": count} for name, count in manifest["rows"].items()]
     rows += [{"what": f"dropped: {reason}", "count": count} for reason, count in manifest["dropped"].items()]
-    try:
-        if rows:
-            key = artifact_key(f"{ref.stage}-counts")
-            create_table_artifact(rows, key=key, description=f"{ref.stage}: rows and drops")
-        create_markdown_artifact(stage_markdown(ref), key=artifact_key(f"{ref.stage}-summary"), description=ref.stage)
-    except httpx.HTTPError as error:  # the artifact is published: a page that cannot show it does not undo it
-        get_run_logger().warning("the page of %s lacks its tables: %s", ref.stage, error)
+    if rows:
+        create_table_artifact(rows, key=artifact_key(f"{ref.stage}-counts"), description=f"{ref.stage}: rows and drops")
+    create_markdown_artifact(stage_markdown(ref), key=artifact_key(f"{ref.stage}-summary"), description=ref.stage)
 
 
 def stage_markdown(ref: ArtifactRef) -> str:
