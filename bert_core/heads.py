@@ -92,7 +92,9 @@ class PretrainingModel(nn.Module):
         heads = [padded] if self.nsp_head is None else [padded, batch.cls_positions]
         states, cls_states = _states(self.encoder, batch, torch.cat(heads)).tensor_split([len(padded)])
         mlm_logits = self.mlm_head(states, self.encoder.embeddings.word.weight)[:predicted]
-        return PretrainingOutput(mlm_logits, self.nsp_head and self.nsp_head(self.pooler(cls_states)))
+        if self.nsp_head is None:
+            return PretrainingOutput(mlm_logits, None)
+        return PretrainingOutput(mlm_logits, self.nsp_head(self.pooler(cls_states)))
 
 
 class SequenceClassifier(nn.Module):
