@@ -14,6 +14,7 @@ from infra.stack import Stack
 from tests.nights import Foundry
 from tests.sites import free_port, review_site
 
+pytestmark = pytest.mark.timeout(1200)  # three nights, and the servers' start, fall to the first test
 FILMS = 60
 
 
