@@ -176,7 +176,6 @@ def ray(folder: Path, port: int, dashboard_port: int) -> Service:
         "RAY_AUTH_MODE": "disabled",
         # Despite its name: without it Ray turns 127.0.0.1 into the machine's own address and listens on all of them.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     }
     environment = {"AUTOSCALER_METRIC_PORT": "0", "DASHBOARD_METRIC_PORT": "0", "GLOO_SOCKET_IFNAME": _interface()}
     return Service(
