@@ -55,3 +55,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             down()
             for session in Path("/tmp").glob(ray_folder(home / "stack").name + "*"):
                 shutil.rmtree(session)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The stack's own tests first: what they say of an idle stack is of one that has not run anything yet."""
+    items.sort(key=lambda item: "tests/infra/" not in item.nodeid)
