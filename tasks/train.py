@@ -25,11 +25,12 @@ class StepsOnRay(Config):
     init_content: str | None = None
     """Content hash of the folder that `init` names: the recipe has only its path."""
 
-    def shared(self, steps: StepsConfig) -> dict[str, Any]:
-        """The fields that a stage's section hands to `TrainConfig` as they are."""
+    def shared(self, steps: StepsConfig, shards: ArtifactRef) -> dict[str, Any]:
+        """What a stage's section hands to `TrainConfig` as it is, and where the encode stage put its output."""
         lengths = ("steps", "epochs", "eval_every", "checkpoint_every", "log_every")
         names = ("optimizer", "batch", "precision", "keep", *lengths)
-        return {name: getattr(steps, name) for name in names}
+        data = {"train_data": "train", "eval_data": "validation", "tokenizer": "tokenizer"}
+        return {name: getattr(steps, name) for name in names} | {key: str(shards / name) for key, name in data.items()}
 
 
 def train_stage(
