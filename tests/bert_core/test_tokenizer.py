@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import bz2
 import json
 import pickle
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +30,9 @@ print(train_wordpiece(iter(open({path!r}, encoding="utf-8").read().split("\\n"))
 
 
 @pytest.fixture(scope="module")
-def corpus(minilm: Path) -> list[str]:
-    return [*(minilm / "README.md").read_text("utf-8").split("\n"), *TEXTS]
+def corpus(data_folder: Path) -> list[str]:
+    with bz2.open(data_folder / "film-reviews/rotten_tomatoes_corpus_full.csv.bz2", "rt", encoding="utf-8") as lines:
+        return [*islice(lines, 300), *TEXTS]
 
 
 @pytest.fixture(scope="module")
