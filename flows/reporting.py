@@ -15,7 +15,8 @@ from tasks.registry import versions
 from tasks.registry.gate import RuleResult, Verdict
 from tasks.stage import artifact_key
 from tasks.text.comparison import Comparison
-from tasks.text.reporting import ModelVersion, RunReport, StageRun, build_report
+from tasks.text.report.build import RunReport, build_report
+from tasks.text.report.stages import ModelVersion, StageRun
 
 NOT_STAGES = {"start"}  # an earlier night's pretraining, which this one continues from
 

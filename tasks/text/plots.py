@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from bert_core.evaluate import EvalReport
-from tasks.text.reporting import model_title, ordered_models
+from tasks.text.report.wording import model_title, ordered_models
 
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 BLUE, ORANGE, GREY = "#1f6fb2", "#d9660a", "#9aa5b1"

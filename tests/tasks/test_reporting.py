@@ -11,7 +11,9 @@ from tasks.config import GateConfig
 from tasks.registry.gate import judge
 from tasks.text.comparison import Comparison, compare_models
 from tasks.text.predictions import most_probable, predictions_table
-from tasks.text.reporting import ModelVersion, RunReport, StageRun, build_report, duration, size, unaccounted
+from tasks.text.report.build import RunReport, build_report
+from tasks.text.report.stages import ModelVersion, StageRun, unaccounted
+from tasks.text.report.wording import duration, size
 
 CLASSES = ("rotten", "fresh")
 ADDRESSES = {"Prefect": "http://127.0.0.1:4200", "MLflow": "http://127.0.0.1:5000", "Ray": "http://127.0.0.1:8265"}
