@@ -3,11 +3,12 @@
 It reads the corpus that `make demo` and `make demo DAY=2` left in the store (split by film, near-duplicates on one
 side), and alternates, seed by seed:
 
-    transformers      BertForSequenceClassification, 2 epochs, batch 32, length-bucketed, lr 1e-4
+    transformers      BertForSequenceClassification, 2 epochs, batch 32, length-bucketed, lr 1e-4, fp32
+    transformers bf16 the same with products in bfloat16, as ours has them where the CPU has AMX
     ours              the recipe's fine-tuning from the same weights
     ours, pretrained  the recipe's fine-tuning from the night's continued pretraining
 
-All three have two threads in one process. Prints accuracy on the test side, seconds and their ratio; then logistic
+All have two threads in one process. Prints accuracy on the test side, seconds and their ratio; then logistic
 regression on the same test side.
 
     python benchmarks/finetune.py [--seeds 13 14] [finetune.epochs=2 …]
@@ -87,12 +88,23 @@ def main() -> None:
     classical = fit_baselines(recipe.baselines, documents, recipe.finetune.labels, recipe.seed)["logistic_regression"]
     linear = dict(zip(classical.document_ids, classical.labels, strict=True))
     logistic = np.array([linear[name] for name in test["id"].to_pylist()]) == np.array(test["label"].to_pylist())
-    rows: dict[str, list[dict[str, Any]]] = {"transformers": [], "ours": [], "ours, pretrained": []}
+    rows: dict[str, list[dict[str, Any]]] = {
+        "transformers": [],
+        "transformers bf16": [],
+        "ours": [],
+        "ours, pretrained": [],
+    }
     for seed in options.seeds:
-        peer = finetune_transformers.run(
-            split / "documents.parquet", Path(given), epochs=options.epochs, seed=seed, threads=THREADS
-        )
-        rows["transformers"].append({"seconds": peer["seconds"], "accuracy": peer["accuracy"][-1]})
+        for name in ("transformers", "transformers bf16"):
+            peer = finetune_transformers.run(
+                split / "documents.parquet",
+                Path(given),
+                epochs=options.epochs,
+                seed=seed,
+                threads=THREADS,
+                bf16=name.endswith("bf16"),
+            )
+            rows[name].append({"seconds": peer["seconds"], "accuracy": peer["accuracy"][-1]})
         for name, weights in (("ours", given), ("ours, pretrained", str(pretrained / "model"))):
             with tempfile.TemporaryDirectory() as folder:
                 result = ours(recipe, shards, weights, seed, test, Path(folder))
@@ -108,7 +120,7 @@ def main() -> None:
         seconds = statistics.median(row["seconds"] for row in results)
         accuracy = statistics.mean(row["accuracy"] for row in results)
         line = f"{name:<20} accuracy {accuracy:.4f}  {seconds:6.1f} s  {seconds / base:.2f} of transformers' time"
-        if name != "transformers":
+        if "correct" in results[0]:
             gain = paired_bootstrap(np.mean([row["correct"] for row in results], axis=0), logistic)
             line += f"  over logistic regression {gain}"
         print(line)

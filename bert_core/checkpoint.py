@@ -6,7 +6,6 @@ both are functions of (seed, step): `bert_core.data` seeks in O(1) and `bert_cor
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from bert_core.files import file_sha256, sync, write_json
 
 INDEX = "checkpoint.json"
 
@@ -61,14 +62,13 @@ def save(
     draft.mkdir(parents=True)
     for name, group in tensors.items():
         save_file({key: value.detach().contiguous() for key, value in group.items()}, draft / f"{name}.safetensors")
-    files = {file.name: _sha256(file) for file in sorted(draft.iterdir())}
+    files = {file.name: file_sha256(file) for file in sorted(draft.iterdir())}
     index = {"step": step, "progress": dict(progress), "identity": dict(identity), "files": files}
-    (draft / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True))
     for file in draft.iterdir():
-        _sync(file)
-    _sync(draft)
+        sync(file)
+    write_json(draft / INDEX, index)
     os.rename(draft, final)
-    _sync(root)
+    sync(root)
     for old in _folders(root)[keep:]:
         shutil.rmtree(old)
     return final
@@ -89,7 +89,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         file = path / name
         if not file.exists():
             raise CheckpointError(f"{file}: missing")
-        if (actual := _sha256(file)) != expected:
+        if (actual := file_sha256(file)) != expected:
             raise CheckpointError(
                 f"{file}: {file.stat().st_size} bytes with sha256 {actual[:12]}…, but {expected[:12]}… was written"
             )
@@ -125,19 +125,6 @@ def require_same_run(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> Non
 
 def _folders(root: Path) -> list[Path]:
     return sorted(root.glob("step-*"), reverse=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -65,6 +65,16 @@ class MlmHead(nn.Module):
         """(P, C), (V, C) -> (P, V)"""
         return F.linear(self.norm(F.gelu(self.dense(states))), word_embeddings, self.bias)
 
+    @torch.no_grad()
+    def start_from_frequencies(self, counts: Tensor) -> None:
+        """Set the bias to the log of each token's share in `counts` (at most V,), one added to each.
+
+        With a bias of zero a new head spends its first steps on learning which words are frequent, and the encoder
+        under it is pulled along by that.
+        """
+        smoothed = F.pad(counts, (0, len(self.bias) - len(counts))) + 1
+        self.bias.copy_(torch.log(smoothed / smoothed.sum()))
+
 
 class PretrainingOutput(NamedTuple):
     mlm_logits: Tensor

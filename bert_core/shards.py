@@ -5,9 +5,7 @@ A row is a document. A folder of shards is complete when `shards.json`, written 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from bert_core.files import file_sha256, write_json
 
 INDEX = "shards.json"
 MAX_SHARD_TOKENS = 2**31 - 1  # offsets of an Arrow list are int32
@@ -90,7 +90,7 @@ class ShardWriter:
         self._flush()
         if not self._index["files"]:
             raise ShardError(f"{self._folder}: no document was written; empty shards are an error")
-        _write_index(self._folder / INDEX, self._index)
+        write_json(self._folder / INDEX, self._index)
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -112,7 +112,7 @@ class ShardWriter:
                 "documents": len(self._pending),
                 "tokens": self._pending_tokens,
                 "bytes": path.stat().st_size,
-                "sha256": _sha256(path),
+                "sha256": file_sha256(path),
             }
         )
         self._pending, self._pending_tokens = [], 0
@@ -195,6 +195,11 @@ class TokenShards:
     @cached_property
     def document_ids(self) -> list[str]:
         return [document_id for each in self._all() for document_id in each.column("document_id").to_pylist()]
+
+    def token_counts(self) -> NDArray[np.int64]:
+        """(vocab_size,): how often each token occurs in all the documents."""
+        counts = [np.bincount(each.tokens, minlength=self.vocab_size) for each in self._all()]
+        return np.sum(counts, axis=0, dtype=np.int64)
 
     def tokens(self, document: int) -> NDArray[Any]:
         """(N,) uint8, uint16 or uint32: a read-only view of the mapped file; nothing is copied."""
@@ -299,7 +304,7 @@ def _check_file(path: Path, entry: dict[str, Any], *, verify: bool) -> None:
     if size != entry["bytes"]:
         found = "is missing" if size is None else f"has {size} bytes"
         raise ShardError(f"{path} {found}; its index lists {entry['bytes']} bytes. Encode the documents again")
-    if verify and (found := _sha256(path)) != entry["sha256"]:
+    if verify and (found := file_sha256(path)) != entry["sha256"]:
         raise ShardError(f"{path}: sha256 is {found}, its index lists {entry['sha256']}. Encode the documents again")
 
 
@@ -311,17 +316,3 @@ def _read_index(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ShardError(f"{folder / INDEX}: not JSON ({error})") from None
     return index
-
-
-def _write_index(path: Path, index: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(index, file, indent=2, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -27,6 +27,7 @@ from bert_core import checkpoint, hf, tokenizer
 from bert_core.config import MlmObjective, TrainConfig, load
 from bert_core.data import PretrainingData, SequenceData
 from bert_core.distributed import World
+from bert_core.files import write_atomically
 from bert_core.heads import PretrainingModel, SequenceClassifier
 from bert_core.model import init_weights
 from bert_core.optim import build_optimizer, learning_rate
@@ -54,7 +55,7 @@ def run(config: TrainConfig, *, work_dir: Path, report: Report) -> dict[str, Any
     data = build_data(config, config.train_data)
     held_out = build_data(config, config.eval_data) if config.eval_data else None
     total_steps = _total_steps(config, data)
-    state = _fresh_state(config)
+    state = _fresh_state(config, data)
     _resume(config, state, work_dir, world)
     journal = Journal(work_dir / "metrics.jsonl", state.step, world)
 
@@ -121,8 +122,11 @@ def build_data(config: TrainConfig, folder: str) -> Data:
     return SequenceData(Path(folder), tokens, config.objective, config.batch, config.seed)
 
 
-def build_model(config: TrainConfig) -> Model:
-    """The model of `config`: random weights drawn from its seed, then those of `init` that fit."""
+def build_model(config: TrainConfig, data: Data) -> Model:
+    """The model of `config`: random weights drawn from its seed, then those of `init` that fit.
+
+    A masked-word head that `init` lacks starts from the frequencies of the words in `data`.
+    """
     shape = config.model or hf.load_config(Path(config.init or ""))
     model: Model
     if isinstance(config.objective, MlmObjective):
@@ -130,11 +134,12 @@ def build_model(config: TrainConfig) -> Model:
     else:
         model = SequenceClassifier(shape, len(config.objective.labels))
     init_weights(model, shape.initializer_range, torch.Generator().manual_seed(config.seed))
-    if config.init:
-        if isinstance(model, PretrainingModel):
+    if isinstance(model, PretrainingModel):
+        model.mlm_head.start_from_frequencies(torch.from_numpy(data.shards.token_counts()))
+        if config.init:
             hf.load_pretraining(Path(config.init), model)
-        else:
-            hf.load_classifier(Path(config.init), model)
+    elif config.init:
+        hf.load_classifier(Path(config.init), model)
     return model
 
 
@@ -163,7 +168,7 @@ class Journal:
         if self.path:
             path.parent.mkdir(parents=True, exist_ok=True)
             kept = [line for line in read_metrics(path) if step and line["step"] <= step]
-            path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def write(self, line: dict[str, Any]) -> None:
         if self.path:
@@ -183,8 +188,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return parsed
 
 
-def _fresh_state(config: TrainConfig) -> TrainState:
-    model = build_model(config)
+def _fresh_state(config: TrainConfig, data: Data) -> TrainState:
+    model = build_model(config, data)
     optimizer = build_optimizer(model, config.optimizer, model.config.num_layers)
     state = TrainState(model, optimizer)
     if config.optimizer.ema_decay is not None:

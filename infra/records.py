@@ -13,8 +13,8 @@ from types import FrameType
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bert_core.files import write_json
 from infra.processes import ProcessRecord
-from tasks.artifacts import write_json
 
 
 class StackError(RuntimeError):

@@ -177,7 +177,13 @@ def ray(folder: Path, port: int, dashboard_port: int) -> Service:
         # Despite its name: without it Ray turns 127.0.0.1 into the machine's own address and listens on all of them.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
-    environment = {"AUTOSCALER_METRIC_PORT": "0", "DASHBOARD_METRIC_PORT": "0", "GLOO_SOCKET_IFNAME": _interface()}
+    environment = {
+        "AUTOSCALER_METRIC_PORT": "0",
+        "DASHBOARD_METRIC_PORT": "0",
+        "GLOO_SOCKET_IFNAME": _interface(),
+        # At SIGTERM the head would wait 30 s for requests in flight to be served elsewhere: there is no elsewhere.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+    }
     return Service(
         name="ray",
         ports={"ray": port, "dashboard": dashboard_port},

@@ -31,6 +31,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from bert_core.files import file_sha256, sync, write_json
+
 MANIFEST = "manifest.json"
 MANIFEST_KEYS = {"stage", "name", "key", "content", "created_at", "rows", "dropped", "facts", "files"}
 PROJECT_PACKAGES = ("bert_core", "tasks")
@@ -38,6 +40,7 @@ PROJECT_PACKAGES = ("bert_core", "tasks")
 PLUMBING = {
     "bert_core",
     "bert_core.config",
+    "bert_core.files",
     "tasks",
     "tasks.text",
     "tasks.config",
@@ -214,7 +217,7 @@ def build(
             return
         shutil.rmtree(path)
     os.rename(partial, path)
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -233,22 +236,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
         lacks = f"it lacks {', '.join(sorted(missing))}" if isinstance(manifest, dict) else "it is not an object"
         raise ArtifactError(f"{path / MANIFEST}: {lacks}; remove {path} to have it built again")
     return manifest
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=2, sort_keys=True, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _sync_folder(path.parent)
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_content(path: Path) -> str:
@@ -332,11 +319,3 @@ def _environment() -> dict[str, str]:
         "platform": platform.platform(),
         **{name: version(name) for name in packages},
     }
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import torch
 
 from bert_core.config import Config
+from bert_core.files import write_json
 from bert_core.predict import Predictor
-from tasks import artifacts
 from tasks.artifacts import Draft
 from tasks.config import EvaluateConfig
 from tasks.plan import champion_version
@@ -84,7 +84,7 @@ def _measure(config: EvaluateSpec, table: pa.Table, folder: Path) -> dict[str, A
         seed=settings.seed,
     )
     facts = {"comparison": comparison.model_dump(mode="json")}
-    artifacts.write_json(folder / "report.json", facts)
+    write_json(folder / "report.json", facts)
     plots.confusion_matrix(comparison.reports["bert"], folder / "confusion.png")
     plots.model_comparison(comparison.reports, folder / "models.png")
     return facts

@@ -9,7 +9,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from bert_core.config import Config
-from tasks import artifacts
+from bert_core.files import write_json
 from tasks.artifacts import Draft
 from tasks.config import EvaluateConfig, GateConfig
 from tasks.registry.gate import judge
@@ -49,5 +49,5 @@ def gate(config: GateSpec, inputs: Sequence[Any], out: Draft) -> None:
         "rules": [dataclasses.asdict(rule) for rule in verdict.rules],
         "evidence": verdict.evidence(),
     }
-    artifacts.write_json(out.path / "verdict.json", written)
+    write_json(out.path / "verdict.json", written)
     out.facts |= written

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bert_core.config import Config
+from bert_core.files import write_json
 from tasks import artifacts
 from tasks.artifacts import ArtifactRef, Draft
 from tasks.registry import versions
@@ -32,7 +33,7 @@ def plan(config: PlanSpec, inputs: Sequence[Any], out: Draft) -> None:
         same = champion.tags.get("encode_content") == shards.content
         start = champion.tags.get("start" if same else "pretrain") or None
     decision = {"champion": champion and champion.version, "start": start}
-    artifacts.write_json(out.path / "plan.json", decision)
+    write_json(out.path / "plan.json", decision)
     out.facts |= decision
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bert_core.config import Config
-from tasks import artifacts
+from bert_core.files import write_json
 from tasks.artifacts import Draft
 from tasks.registry import promotion
 from tasks.stage import stage
@@ -26,5 +26,5 @@ def promote(config: PromoteSpec, inputs: Sequence[Any], out: Draft) -> None:
         version["model_name"], version["version"], why=f"gate: {verdict['summary']}", who=config.who, evidence=evidence
     )
     outcome = {"action": entry.action, "phase": entry.phase, "version": entry.version, "previous": entry.previous}
-    artifacts.write_json(out.path / "promotion.json", outcome)
+    write_json(out.path / "promotion.json", outcome)
     out.facts |= outcome

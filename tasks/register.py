@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_core.config import Config
-from tasks import artifacts
+from bert_core.files import write_json
 from tasks.artifacts import Draft
 from tasks.config import RegisterConfig
 from tasks.registry import versions
@@ -38,5 +38,5 @@ def register(config: RegisterSpec, inputs: Sequence[Any], out: Draft) -> None:
         run_name=f"register {config.recipe} {config.as_of}",
     )
     facts = {"model_name": version.name, "version": version.version, "run_id": version.run_id, "uri": version.uri}
-    artifacts.write_json(out.path / "version.json", facts)
+    write_json(out.path / "version.json", facts)
     out.facts |= facts

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bert_core.config import TrainConfig
+from bert_core.files import write_json
 from tasks import artifacts
 from tasks.artifacts import Draft
 
@@ -50,7 +51,7 @@ def _drive(config: TrainConfig, work_dir: Path, workers: int, follow: Callable[[
     spec = work_dir / "spec.json"
     storage = artifacts.store() / ".ray"
     storage.mkdir(parents=True, exist_ok=True)
-    artifacts.write_json(
+    write_json(
         spec,
         {
             "config": config.model_dump(mode="json"),

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from bert_core.files import sync
 from tasks.artifacts import store
 from tasks.registry.server import RegistryError
 
@@ -151,7 +152,7 @@ def append(model: str, **fields: Any) -> Entry:
         file.flush()
         os.fsync(file.fileno())
     if last is None:
-        _sync_folder(path.parent)
+        sync(path.parent)
     return entry
 
 
@@ -210,11 +211,3 @@ def _cut(path: Path, torn: bytes) -> None:
     with path.open("rb+") as file:
         file.truncate(path.stat().st_size - len(torn))
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

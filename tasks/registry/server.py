@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -63,12 +64,19 @@ def insist(step: Callable[[], T], *, what: str, timeout_s: float = PATIENCE_S) -
         Exception: any error of `step` that is not the connection's passes through at once.
     """
     deadline = time.monotonic() + timeout_s
-    for wait_s in _backoff():
+    for attempt, wait_s in enumerate(_backoff()):
         try:
             return step()
         except Exception as error:
             if not _is_connection_error(error) and answers():
                 raise
+            if attempt == 0:
+                logging.getLogger(__name__).warning(
+                    "%s: the MLflow server at %s does not answer; waiting for it, %g s at most",
+                    what,
+                    address(),
+                    timeout_s,
+                )
             if not _answers_before(deadline, wait_s):
                 raise RegistryUnreachable(
                     f"{what}: the MLflow server at {address()} did not answer for {timeout_s:g} s ({_root(error)}). "

@@ -42,6 +42,12 @@ def test_what_was_written_is_read(folder: Path) -> None:
         np.testing.assert_array_equal(shards.word_starts(index), document.word_starts)
 
 
+def test_tokens_are_counted_over_all_files(folder: Path) -> None:
+    counts = open_shards(folder).token_counts()
+    expected = np.bincount(np.concatenate([each.tokens for each in DOCUMENTS]), minlength=30522)
+    np.testing.assert_array_equal(counts, expected)
+
+
 def test_equal_documents_are_equal_bytes(folder: Path, tmp_path: Path) -> None:
     write(tmp_path / "again", DOCUMENTS)
     for path in folder.iterdir():

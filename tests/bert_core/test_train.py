@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from bert_core import train
 from bert_core.checkpoint import CheckpointError
 from bert_core.config import TrainConfig
+from bert_core.heads import PretrainingModel
 from bert_core.shards import TokenizedDocument, write_shards
 from bert_core.tokenizer import Tokenizer, train_wordpiece
 from infra.services import free_port
@@ -97,6 +98,25 @@ def test_it_learns_and_leaves_a_model_a_journal_and_a_summary(corpus: Path, tmp_
     assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 61))
     assert lines[-1]["tokens"] == summary["tokens"]
     assert load_file(tmp_path / "model" / "model.safetensors")
+
+
+def test_a_new_masked_word_head_starts_from_frequencies_and_a_given_one_from_its_own(
+    corpus: Path, tmp_path: Path
+) -> None:
+    fresh = config(corpus, "mlm", steps=4)
+    data = train.build_data(fresh, fresh.train_data)
+    counts = data.shards.token_counts()
+    assert counts.sum() == data.shards.num_tokens
+    model = train.build_model(fresh, data)
+    assert isinstance(model, PretrainingModel)
+    smoothed = np.pad(counts, (0, 120 - len(counts))) + 1
+    np.testing.assert_allclose(model.mlm_head.bias.detach().exp(), smoothed / smoothed.sum(), rtol=1e-5)
+    train.run(fresh, work_dir=tmp_path, report=silent)
+    again = train.build_model(fresh.model_copy(update={"init": str(tmp_path / "model")}), data)
+    assert isinstance(again, PretrainingModel)
+    exported = load_file(tmp_path / "model" / "model.safetensors")
+    torch.testing.assert_close(again.mlm_head.bias, exported["cls.predictions.bias"], rtol=0, atol=0)
+    assert not torch.equal(again.mlm_head.bias, model.mlm_head.bias)
 
 
 @pytest.mark.parametrize("kind", ["sequence", "mlm"])

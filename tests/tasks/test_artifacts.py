@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bert_core.config import Config
+from bert_core.files import write_json
 from tasks import artifacts
 from tasks.artifacts import ArtifactError, ArtifactRef
 
@@ -258,9 +259,9 @@ def test_a_folder_of_weights_has_a_content_and_a_missing_one_says_how_to_get_it(
 
 def test_a_reader_never_sees_half_a_json_file(tmp_path: Path) -> None:
     target = tmp_path / "plan.json"
-    artifacts.write_json(target, {"a": 1})
+    write_json(target, {"a": 1})
     with pytest.raises(TypeError):
-        artifacts.write_json(target, {"a": object()})
+        write_json(target, {"a": object()})
     assert json.loads(target.read_text()) == {"a": 1}
 
 
