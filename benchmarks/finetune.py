@@ -6,12 +6,12 @@ side), and alternates, seed by seed:
     transformers      BertForSequenceClassification, 2 epochs, batch 32, length-bucketed, lr 1e-4, fp32
     transformers bf16 the same with products in bfloat16, as ours has them where the CPU has AMX
     ours              the recipe's fine-tuning from the same weights
-    ours, pretrained  the recipe's fine-tuning from the night's continued pretraining
+    ours, pretrained  the recipe's fine-tuning from the night's continued pretraining (with --pretrained)
 
 All have two threads in one process. Prints accuracy on the test side, seconds and their ratio; then logistic
 regression on the same test side.
 
-    python benchmarks/finetune.py [--seeds 13 14] [finetune.epochs=2 …]
+    python benchmarks/finetune.py [--seeds 13 14] [--pretrained] [finetune.epochs=2 …]
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[13])
     parser.add_argument("--epochs", type=int, default=2, help="of the transformers side")
+    parser.add_argument("--pretrained", action="store_true", help="also from the continued pretraining")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     recipe = load_recipe("film-reviews", options.overrides)
@@ -88,12 +89,10 @@ def main() -> None:
     classical = fit_baselines(recipe.baselines, documents, recipe.finetune.labels, recipe.seed)["logistic_regression"]
     linear = dict(zip(classical.document_ids, classical.labels, strict=True))
     logistic = np.array([linear[name] for name in test["id"].to_pylist()]) == np.array(test["label"].to_pylist())
-    rows: dict[str, list[dict[str, Any]]] = {
-        "transformers": [],
-        "transformers bf16": [],
-        "ours": [],
-        "ours, pretrained": [],
-    }
+    starts = {"ours": given}
+    if options.pretrained:
+        starts["ours, pretrained"] = str(pretrained / "model")
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("transformers", "transformers bf16", *starts)}
     for seed in options.seeds:
         for name in ("transformers", "transformers bf16"):
             peer = finetune_transformers.run(
@@ -105,7 +104,7 @@ def main() -> None:
                 bf16=name.endswith("bf16"),
             )
             rows[name].append({"seconds": peer["seconds"], "accuracy": peer["accuracy"][-1]})
-        for name, weights in (("ours", given), ("ours, pretrained", str(pretrained / "model"))):
+        for name, weights in starts.items():
             with tempfile.TemporaryDirectory() as folder:
                 result = ours(recipe, shards, weights, seed, test, Path(folder))
             rows[name].append(result | {"accuracy": float(result["correct"].mean())})
