@@ -57,6 +57,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                 shutil.rmtree(session)
 
 
+def pytest_configure() -> None:
+    """One thread for each process, set before torch is imported: beside other work, two that wait for each other in
+    tensors of a few hundred numbers took minutes for what takes seconds."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The stack's own tests first: what they say of an idle stack is of one that has not run anything yet."""
     items.sort(key=lambda item: "tests/infra/" not in item.nodeid)
