@@ -38,6 +38,8 @@ Report = Callable[[dict[str, Any], Path | None], None]
 
 Data = PretrainingData | SequenceData
 
+MLM_BIAS = "mlm_head.bias"
+
 
 def run(config: TrainConfig, *, work_dir: Path, report: Report) -> dict[str, Any]:
     """Train as `config` says, continuing from the newest valid checkpoint in `work_dir`.
@@ -135,9 +137,8 @@ def build_model(config: TrainConfig, data: Data) -> Model:
         model = SequenceClassifier(shape, len(config.objective.labels))
     init_weights(model, shape.initializer_range, torch.Generator().manual_seed(config.seed))
     if isinstance(model, PretrainingModel):
-        model.mlm_head.start_from_frequencies(torch.from_numpy(data.shards.token_counts()))
-        if config.init:
-            hf.load_pretraining(Path(config.init), model)
+        if not config.init or MLM_BIAS in hf.load_pretraining(Path(config.init), model).missing:
+            model.mlm_head.start_from_frequencies(torch.from_numpy(data.shards.token_counts()))
     elif config.init:
         hf.load_classifier(Path(config.init), model)
     return model
