@@ -36,14 +36,14 @@ from bert_core.files import file_sha256, sync, write_json
 MANIFEST = "manifest.json"
 MANIFEST_KEYS = {"stage", "name", "key", "content", "created_at", "rows", "dropped", "facts", "files"}
 PROJECT_PACKAGES = ("bert_core", "tasks")
-# Schemas are hashed by value, and this file only carries bytes: an edit here must not rebuild the world.
+# Schemas (tasks.config) are hashed by value, and these only carry bytes: an edit there must not rebuild the world.
 PLUMBING = {
     "bert_core",
     "bert_core.config",
     "bert_core.files",
     "tasks",
     "tasks.text",
-    "tasks.config",
+    "tasks.text.web",
     "tasks.artifacts",
     "tasks.stage",
     "tasks.memory",
@@ -262,7 +262,7 @@ def code_hash(module: str) -> str:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in modules and name not in PLUMBING:
+        if name not in modules and name not in PLUMBING and not name.startswith("tasks.config"):
             modules.add(name)
             waiting += _project_imports(name)
     digest = hashlib.sha256()

@@ -9,7 +9,7 @@ from bert_core.config import Config
 from tasks.artifacts import Draft
 from tasks.config import WebSource
 from tasks.stage import progress, stage
-from tasks.text.crawl import crawl
+from tasks.text.web.crawl import crawl
 
 
 class ScrapeSpec(Config):
@@ -19,7 +19,7 @@ class ScrapeSpec(Config):
     as_of: str
 
 
-@stage("scrape", code="tasks.text.crawl")
+@stage("scrape", code="tasks.text.web.crawl")
 def scrape(config: ScrapeSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Crawl the seeds: robots.txt obeyed, politely, only new and changed pages; raw responses to WARC."""
     (previous,) = inputs

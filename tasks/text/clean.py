@@ -17,8 +17,8 @@ from tasks.text.documents import CorpusError
 from tasks.text.filters import LineCounts
 from tasks.text.language import identify_all, identify_in
 from tasks.text.normalise import normalise
-from tasks.text.pages import Page, iter_pages
 from tasks.text.sentences import sentence_starts
+from tasks.text.web.pages import Page, iter_pages
 
 Progress = Callable[[int, int], None]
 _HTML = ("text/html", "application/xhtml+xml")

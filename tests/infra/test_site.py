@@ -48,7 +48,7 @@ def test_an_unchanged_film_page_keeps_bytes_etag_and_date(days: tuple[Site, Site
 
 
 def test_pages_link_to_pages_that_exist(days: tuple[Site, Site]) -> None:
-    from tasks.text.urls import normalise_url, page_links
+    from tasks.text.web.urls import normalise_url, page_links
 
     known = {normalise_url(f"http://site{path}") for path in days[0].pages}
     missing = {

@@ -11,7 +11,7 @@ from tasks.config import CleanConfig, RecordSelector
 from tasks.text.clean import clean, from_pages, write_clean
 from tasks.text.documents import CorpusError, check_balance
 from tasks.text.filters import LineCounts
-from tasks.text.pages import BodyWriter, Page, PageRow, write_pages
+from tasks.text.web.pages import BodyWriter, Page, PageRow, write_pages
 from tests.tasks.corpora import ignore, publish, reasons, rows
 
 SITE = "http://127.0.0.1:1"

@@ -23,9 +23,9 @@ from sites import answer, bad_site, free_port, review_site
 from tasks import artifacts
 from tasks.artifacts import ArtifactError, ArtifactRef
 from tasks.config import WebSource
-from tasks.text.crawl import CrawlError, crawl
-from tasks.text.download import backoff_s
-from tasks.text.pages import Page, PageRow, iter_pages, read_body, read_pages
+from tasks.text.web.crawl import CrawlError, crawl
+from tasks.text.web.download import backoff_s
+from tasks.text.web.pages import Page, PageRow, iter_pages, read_body, read_pages
 
 FILMS = 40
 
@@ -377,7 +377,7 @@ SLOW_CRAWL = """
 import sys, json
 from tasks import artifacts
 from tasks.config import WebSource
-from tasks.text.crawl import crawl
+from tasks.text.web.crawl import crawl
 web = WebSource.model_validate_json(sys.argv[1])
 with artifacts.build("scrape", "slow", "0" * 64, config=web) as out:
     crawl(web, None, "night", out, lambda done, seen: print(done, flush=True))

@@ -2,7 +2,7 @@ import ipaddress
 
 import pytest
 
-from tasks.text.urls import UrlPolicy, is_public, normalise_url, page_links, site_of
+from tasks.text.web.urls import UrlPolicy, is_public, normalise_url, page_links, site_of
 
 PRIVATE = ["127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255"]
 PRIVATE += ["::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"]

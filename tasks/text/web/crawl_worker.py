@@ -1,4 +1,4 @@
-"""The process that crawls: `python -m tasks.text.crawl_worker spec.json`, started by `tasks.text.crawl`.
+"""The process that crawls: `python -m tasks.text.web.crawl_worker spec.json`, started by `tasks.text.web.crawl`.
 
 A process of its own, since Twisted's reactor runs once in a process. It prints a JSON line of progress twice a second,
 which is also how it notices that its parent is gone, and ends with a line that holds the counts.
@@ -31,10 +31,10 @@ from scrapy.utils.sitemap import Sitemap
 from tasks.artifacts import store
 from tasks.config import WebSource
 from tasks.text.charset import decode
-from tasks.text.download import PAGE_TYPES, Fetcher, Reply, scrapy_settings
-from tasks.text.pages import WARC, BodyReader, BodyWriter, PageRow, read_pages, write_pages
-from tasks.text.robots import Robots
-from tasks.text.urls import UrlPolicy, host_and_port, normalise_url, page_links
+from tasks.text.web.download import PAGE_TYPES, Fetcher, Reply, scrapy_settings
+from tasks.text.web.pages import WARC, BodyReader, BodyWriter, PageRow, read_pages, write_pages
+from tasks.text.web.robots import Robots
+from tasks.text.web.urls import UrlPolicy, host_and_port, normalise_url, page_links
 
 MAX_REDIRECTS = 10
 MAX_SITEMAPS = 1_000

@@ -27,7 +27,7 @@ from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionRe
 from zope.interface import provider
 
 from tasks.config import WebSource
-from tasks.text.urls import host_and_port, is_public
+from tasks.text.web.urls import host_and_port, is_public
 
 FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 30.0
@@ -126,7 +126,7 @@ class _PublicOnly:
 def scrapy_settings(source: WebSource) -> dict[str, Any]:
     """Scrapy as a downloader alone: what to visit, retry and follow is decided in the worker, where it is recorded."""
     return {
-        "ROBOTSTXT_OBEY": False,  # obeyed by tasks.text.robots, which also knows RFC 9309's rule for 5xx
+        "ROBOTSTXT_OBEY": False,  # obeyed by tasks.text.web.robots, which also knows RFC 9309's rule for 5xx
         "DOWNLOADER_MIDDLEWARES": {f"scrapy.downloadermiddlewares.{name}": None for name in UNUSED},
         "DOWNLOAD_DELAY": 1.0 / source.requests_per_second,
         "DOWNLOAD_DELAY_JITTER": 0,
@@ -136,7 +136,7 @@ def scrapy_settings(source: WebSource) -> dict[str, Any]:
         "DOWNLOAD_MAXSIZE": source.max_body_bytes,  # on the wire and after decompression
         "DOWNLOAD_WARNSIZE": 0,
         "DOWNLOAD_VERIFY_CERTIFICATES": True,
-        "TWISTED_DNS_RESOLVER": "tasks.text.download.PublicResolver",
+        "TWISTED_DNS_RESOLVER": "tasks.text.web.download.PublicResolver",
         ALLOW_PRIVATE: list(source.allow_private_hosts),
         "USER_AGENT": source.user_agent,
         "COOKIES_ENABLED": False,

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.artifacts import ArtifactRef, Draft, store
 from tasks.config import WebSource
-from tasks.text.pages import PAGES, WARC, iter_pages, read_body
-from tasks.text.urls import normalise_url
+from tasks.text.web.pages import PAGES, WARC, iter_pages, read_body
+from tasks.text.web.urls import normalise_url
 
 if TYPE_CHECKING:  # it runs as a process; named here so that its code counts in this stage's code hash
-    from tasks.text import crawl_worker  # noqa: F401
+    from tasks.text.web import crawl_worker  # noqa: F401
 
 __all__ = ["CrawlError", "crawl", "iter_pages", "read_body"]
 
@@ -36,7 +36,7 @@ def crawl(
 ) -> None:
     """Fetch what is new or changed on the site since `previous`; every address found ends in one row of pages.parquet.
 
-    The files' meaning is in `tasks.text.pages`. Pages that the site answers with 304 point into the earlier night's
+    The files' meaning is in `tasks.text.web.pages`. Pages that the site answers with 304 point into the earlier night's
     WARC. `content.parquet` alone decides the content hash: a night without news has the hash of the night before.
 
     Args:
@@ -73,7 +73,7 @@ def published_path(draft: Path, file: str) -> str:
 
 
 def _run_worker(folder: Path, progress: Callable[[int, int], None]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tasks.text.crawl_worker", str(folder / SPEC)]
+    command = [sys.executable, "-m", "tasks.text.web.crawl_worker", str(folder / SPEC)]
     summary: dict[str, Any] | None = None
     with (folder / LOG).open("wb") as log:
         worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
