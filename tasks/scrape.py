@@ -7,7 +7,7 @@ from typing import Any
 
 from bert_core.config import Config
 from tasks.artifacts import Draft
-from tasks.config import WebSource
+from tasks.config.web import WebSource
 from tasks.stage import progress, stage
 from tasks.text.web.crawl import crawl
 
@@ -19,7 +19,7 @@ class ScrapeSpec(Config):
     as_of: str
 
 
-@stage("scrape", code="tasks.text.web.crawl")
+@stage("scrape", code="tasks.text.web.crawl", resume=True)
 def scrape(config: ScrapeSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Crawl the seeds: robots.txt obeyed, politely, only new and changed pages; raw responses to WARC."""
     (previous,) = inputs

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def test_a_server_error_is_tried_again(nights: list[Night]) -> None:
     for path, statuses in recovered.items():
         assert statuses == [500] * (len(statuses) - 1) + [200]
         assert nights[0].rows[path].outcome == "fetched"
-    assert all(len(statuses) == 1 for path, statuses in answers.items() if path not in recovered)
+    assert {path: again for path, again in answers.items() if len(again) > 1} == recovered
 
 
 def test_bodies_are_the_server_s_bytes(nights: list[Night]) -> None:
@@ -191,13 +191,13 @@ def test_day_two_fetches_what_is_new_or_changed_and_nothing_else(nights: list[Ni
 def test_a_changed_body_in_a_warc_is_noticed(nights: list[Night]) -> None:
     rows = nights[0].rows
     with pytest.raises(ArtifactError, match="is not the one that was fetched"):
-        read_body(PageRow(**{**vars(rows["/"]), "warc_offset": rows["/about"].warc_offset}))
+        read_body(replace(rows["/"], warc_offset=rows["/about"].warc_offset))
     torn = artifacts.store() / "scrape" / "torn.warc.gz"
     torn.write_bytes((artifacts.store() / str(rows["/"].warc)).read_bytes()[: (rows["/"].warc_offset or 0) + 600])
     with pytest.raises(ArtifactError, match=r"not a readable record|is not the one that was fetched"):
-        read_body(PageRow(**{**vars(rows["/"]), "warc": "scrape/torn.warc.gz"}))
+        read_body(replace(rows["/"], warc="scrape/torn.warc.gz"))
     with pytest.raises(ArtifactError, match="is missing"):
-        read_body(PageRow(**{**vars(rows["/"]), "warc": "scrape/none/crawl.warc.gz"}))
+        read_body(replace(rows["/"], warc="scrape/none/crawl.warc.gz"))
 
 
 def page(*links: str) -> bytes:
@@ -270,7 +270,7 @@ def test_what_a_hostile_server_does_is_bounded_and_named() -> None:
         "/drop": "failed connection failed",
         "/hop/10": "failed more than 10 redirects",
         "/in": "redirected",
-        "/nowhere": "failed redirect to no address: 'javascript:alert(1)'",
+        "/nowhere": "failed redirect to no address",
         "/short": "failed body cut short",
         "/skip/me": "skipped excluded",
         "/slow": "failed timeout",
@@ -351,7 +351,7 @@ def test_a_crawl_of_nothing_says_what_happened_to_the_seeds_and_publishes_nothin
     with pytest.raises(CrawlError, match=r"connection refused.*Check the seeds"):
         run(web, "nobody")
     assert artifacts.find("scrape", "site", artifacts.stage_key("scrape", web, [None], "nobody")) is None
-    with pytest.raises(CrawlError, match=r"seed 'ftp://x/': not an http"):
+    with pytest.raises(CrawlError, match=r"'ftp://x/': not an http"):
         run(source("ftp://x/"), "ftp")
 
 

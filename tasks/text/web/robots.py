@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from protego import Protego
 
+from tasks.text.web.download import Fetcher
+from tasks.text.web.urls import host_and_port, origin_of
+
 MAX_BYTES = 512_000  # RFC 9309, section 2.5: at least 500 KiB must be parsed; what comes after is ignored
 MAX_DELAY_S = 60.0
+MAX_AGE_S = 24 * 3600.0  # section 2.4: not kept for longer
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,7 @@ class Robots:
             reason = error if error.startswith("private address") else f"robots.txt unreachable ({error or status})"
             return cls(Protego.parse(""), user_agent, reason)
         found = 200 <= status < 300
-        text = body[:MAX_BYTES].decode("utf-8-sig", "replace") if found else ""
-        return cls(Protego.parse(text), user_agent)
+        return cls(Protego.parse(_text(body) if found else ""), user_agent)
 
     def refusal(self, url: str) -> str:
         """Why the address must not be fetched; "" when it may."""
@@ -38,8 +42,38 @@ class Robots:
     @property
     def delay_s(self) -> float:
         """The Crawl-delay that the site asks for (not in the RFC, but it is what the site asks for), at most 60."""
-        return min(float(self.rules.crawl_delay(self.user_agent) or 0.0), MAX_DELAY_S)
+        return min(max(float(self.rules.crawl_delay(self.user_agent) or 0.0), 0.0), MAX_DELAY_S)
 
     @property
     def sitemaps(self) -> list[str]:
         return [] if self.unreachable else list(self.rules.sitemaps)
+
+
+class RobotsFiles:
+    """The rules of every origin that a crawl comes to, fetched once a day."""
+
+    def __init__(self, fetcher: Fetcher, user_agent: str) -> None:
+        self._fetcher = fetcher
+        self._user_agent = user_agent
+        self._known: dict[str, tuple[float, Robots]] = {}
+
+    async def of(self, url: str) -> Robots:
+        """The rules for an address; redirects to other hosts are followed, as section 2.3.1.2 has it."""
+        origin = origin_of(url)
+        known = self._known.get(origin)
+        if known is None or time.monotonic() - known[0] > MAX_AGE_S:
+            reply = await self._fetcher.get_listing(f"{origin}/robots.txt", head_bytes=MAX_BYTES)
+            known = (
+                time.monotonic(),
+                Robots.from_reply(reply.status, reply.body, reply.error, self._user_agent),
+            )
+            self._known[origin] = known
+            self._fetcher.slow_down(host_and_port(f"{origin}/")[0], known[1].delay_s)
+        return known[1]
+
+
+def _text(body: bytes) -> str:
+    """The part that counts, without a line that the limit cut: half of a rule is another rule."""
+    if len(body) >= MAX_BYTES:
+        body = body[:MAX_BYTES].rpartition(b"\n")[0]
+    return body.decode("utf-8-sig", "replace")

@@ -1,15 +1,15 @@
-"""Which addresses a crawl knows as one, which it may visit, and which a page links to."""
+"""Which addresses a crawl knows as one, and which of them it may visit."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-import lxml.etree
-import lxml.html
 from w3lib.url import canonicalize_url
+
+from tasks.config import WebSource
+from tasks.text.web.parameters import without_visits
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL_CHARACTERS = 2_000
@@ -38,10 +38,24 @@ def normalise_url(url: str) -> str | None:
     return result if len(result) <= MAX_URL_CHARACTERS else None
 
 
+def resolve(base: str, href: str) -> str | None:
+    """`href` as a page at `base` means it, normalised; None when it is no address."""
+    try:
+        return normalise_url(urljoin(base, href.strip()))
+    except ValueError:  # for example a broken IPv6 literal
+        return None
+
+
 def host_and_port(url: str) -> tuple[str, int]:
     """Of a normalised URL."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a normalised URL: what a robots.txt is for."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def site_of(url: str) -> str:
@@ -50,13 +64,22 @@ def site_of(url: str) -> str:
 
 
 class UrlPolicy:
-    """Which of the site's addresses are visited, by the recipe's regular expressions (`re.search`)."""
+    """Which addresses are the crawl's, in which form, and which of them are visited, by the recipe."""
 
-    def __init__(self, seeds: Sequence[str], include: Sequence[str], exclude: Sequence[str]) -> None:
-        self.seeds = frozenset(seeds)
-        self.sites = frozenset(site_of(seed) for seed in seeds)
-        self._include = [re.compile(pattern) for pattern in include]
-        self._exclude = [re.compile(pattern) for pattern in exclude]
+    def __init__(self, source: WebSource) -> None:
+        self._tracking = [name.lower() for name in source.tracking_parameters]
+        self.seeds = frozenset(self.form(seed) or seed for seed in source.seeds)
+        starts = [*self.seeds, *source.sitemap_urls, *source.feeds]
+        self.sites = frozenset(site_of(url) for start in starts if (url := normalise_url(start))) | frozenset(
+            host.lower().removeprefix("www.") for host in source.hosts
+        )
+        self._include = [re.compile(pattern) for pattern in source.include]
+        self._exclude = [re.compile(pattern) for pattern in source.exclude]
+
+    def form(self, address: str) -> str | None:
+        """`normalise_url`, without session ids and tracking parameters. Idempotent; never raises."""
+        url = normalise_url(address)
+        return url and without_visits(url, self._tracking)
 
     def is_on_site(self, url: str) -> bool:
         return site_of(url) in self.sites
@@ -76,23 +99,8 @@ def is_public(address: IpAddress) -> bool:
         wrapped = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
         if wrapped is None and address in ipaddress.ip_network("64:ff9b::/96"):  # NAT64, RFC 6052
             wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if wrapped is None and int(address) >> 32 == 0 and int(address) > 1:  # ::127.0.0.1, "IPv4-compatible"
+            wrapped = ipaddress.IPv4Address(int(address))
         if wrapped:
             return is_public(wrapped)
     return address.is_global and not address.is_multicast
-
-
-def page_links(text: str, url: str) -> Iterator[str]:
-    """Absolute addresses in the `href` of a page's anchors, in the page's order, as written (not normalised)."""
-    if not text.strip():
-        return
-    parser = lxml.html.HTMLParser(encoding="utf-8", no_network=True)
-    try:
-        root = lxml.html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
-    except (lxml.etree.ParserError, ValueError):  # nothing but comments, or NULs
-        return
-    base = urljoin(url, next(iter(root.xpath("//base/@href")), ""))
-    for href in root.xpath("//a/@href | //area/@href"):
-        try:
-            yield urljoin(base, str(href).strip())
-        except ValueError:  # for example a broken IPv6 literal
-            continue
