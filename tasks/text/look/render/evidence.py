@@ -1,0 +1,161 @@
+"""What a person wants to check: duplicates, leaks, the vocabulary, personal data, and where everything came from."""
+
+from __future__ import annotations
+
+import json
+
+from tasks.text.look.model import Cluster, CorpusLook, Leak, StageLook
+from tasks.text.look.render.charts import bar, similarities
+from tasks.text.look.render.markup import Markup, element, foreign
+from tasks.text.look.render.tables import table
+from tasks.text.look.wording import date_time, duration, language, number, plural, share, size
+
+
+def duplicates(look: CorpusLook) -> Markup | None:
+    stage = look.stage("dedup")
+    if stage is None:
+        return None
+    clustered = stage.rows.get("clustered", 0)
+    note = f"{stage.dropped:,} of {plural(stage.seen or 0, 'document')} had a twin that stayed instead."
+    if clustered:
+        clusters = plural(stage.rows.get("clusters", 0), "cluster")
+        note += f" {clustered:,} that stayed are similar to others, in {clusters}: they go to one side of the split."
+    return element(
+        "section",
+        element("h2", "Duplicates"),
+        element("p", note, css="note"),
+        element("h3", "Near duplicates by similarity") if look.similarities else None,
+        similarities(look.similarities) if look.similarities else None,
+        element("h3", "Documents that stand in for the most others") if look.clusters else None,
+        *(_cluster(cluster, stage.dropped) for cluster in look.clusters),
+        attributes={"id": "duplicates"},
+    )
+
+
+def leaks(look: CorpusLook) -> Markup | None:
+    if look.leaks is None:
+        return None
+    sets = [[foreign(name), number(count)] for name, count in look.leaks.by_set]
+    found = "No document overlaps with an evaluation set." if not look.leaks.found else ""
+    return element(
+        "section",
+        element("h2", "Overlap with evaluation sets"),
+        element("p", found, css="note") if found else table(["evaluation set", "overlaps"], sets, 1, "narrow"),
+        element("div", *(_leak(leak) for leak in look.leaks.samples), css="samples") if look.leaks.samples else None,
+        attributes={"id": "leaks"},
+    )
+
+
+def vocabulary(look: CorpusLook) -> Markup | None:
+    found = look.vocabulary
+    if found is None:
+        return None
+    documents = look.stage("split") or look.stage("encode")
+    counts = documents.rows if documents else {}
+    sides = [[side, number(counts.get(side)), number(n), share(n, found.total)] for side, n in found.tokens.items()]
+    rows = [
+        [
+            language(each.language) if each.language else "the whole",
+            number(each.words),
+            number(each.tokens),
+            f"{each.fertility:.3f}" if each.fertility is not None else "–",
+            share(each.unknown_rate, 1) if each.unknown_rate is not None else "–",
+        ]
+        for each in (*found.languages, found.whole)
+    ]
+    name = f"A vocabulary of {number(found.size)} tokens, fingerprint {found.fingerprint[:12]}."
+    return element(
+        "section",
+        element("h2", "Vocabulary and split"),
+        element("p", f"{name} Fertility: tokens a word; the nearer to 1, the fewer words are cut.", css="note"),
+        table(["language", "words", "tokens", "fertility", "unknown"], rows, 4),
+        element("h3", "Sides of the split"),
+        table(["side", "documents", "tokens", "%"], sides, 3),
+        attributes={"id": "vocabulary"},
+    )
+
+
+def privacy(look: CorpusLook) -> Markup | None:
+    if look.redacted is None:
+        return None
+    most = max(look.redacted.values(), default=0)
+    rows = [[kind, element("div", bar(n, most), css="bars"), number(n)] for kind, n in look.redacted.items()]
+    per = 1e6 * sum(look.redacted.values()) / max(1, look.characters)
+    note = f"Pieces that were replaced before the text went on: {per:,.1f} in a million characters of what stayed."
+    return element(
+        "section",
+        element("h2", "Personal data"),
+        element("p", note, css="note"),
+        table(["kind", "", "replaced"], rows, 1) if rows else None,
+        attributes={"id": "privacy"},
+    )
+
+
+def lineage(look: CorpusLook) -> Markup:
+    rows = [
+        [
+            stage.title,
+            element("code", stage.content[:16]),
+            element("code", stage.code[:12] or "–"),
+            element("code", ", ".join(f"{name} {content[:8]}" for name, content in stage.inputs) or "–"),
+            date_time(stage.created_at),
+            duration(stage.seconds),
+            size(stage.size_bytes),
+            size(stage.peak_memory_bytes) if stage.peak_memory_bytes else "–",
+        ]
+        for stage in look.stages
+    ]
+    heads = ["stage", "content", "code", "built from", "built", "took", "on disk", "peak memory"]
+    return element(
+        "section",
+        element("h2", "Lineage"),
+        element(
+            "p",
+            "Content: sha256 of what came out. Code: of what made it. Both are in the stage's manifest.",
+            css="note",
+        ),
+        table(heads, rows, 4),
+        *(_config(stage) for stage in look.stages),
+        attributes={"id": "lineage"},
+    )
+
+
+def _cluster(cluster: Cluster, duplicates: int) -> Markup:
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in cluster.by_reason.items())
+    summary = element(
+        "summary",
+        element("span", foreign(cluster.url or cluster.id), css="url"),
+        element("span", bar(cluster.dropped, duplicates), css="bars"),
+        element("span", number(cluster.dropped), css="n"),
+        element("span", share(cluster.dropped, duplicates), css="n"),
+    )
+    members = [
+        element(
+            "li",
+            element("span", member.reason),
+            element("span", f"{member.similarity:.3f}" if member.similarity is not None else "–", css="n"),
+            element("span", foreign(member.url), css="url"),
+        )
+        for member in cluster.members
+    ]
+    rest = cluster.dropped - len(cluster.members)
+    more = element("li", f"and {rest:,} more") if rest > 0 else None
+    return element("details", summary, element("p", reasons, css="note"), element("ul", *members, more, css="members"))
+
+
+def _leak(leak: Leak) -> Markup:
+    part = f"{leak.share:.0%} of its text" if leak.share is not None else ""
+    about = " · ".join(text for text in (leak.evaluation_set, f"row {leak.row}", leak.overlap, part) if text)
+    return element(
+        "article",
+        element("span", foreign(leak.url or "no address"), css="url"),
+        element("div", foreign(about), css="about"),
+        element("pre", leak.text, attributes={"dir": "auto"}),
+        css="sample",
+    )
+
+
+def _config(stage: StageLook) -> Markup:
+    text = json.dumps(stage.config, indent=2, sort_keys=True, ensure_ascii=False)
+    summary = element("summary", f"config of {stage.title}")
+    return element("details", summary, element("pre", text, css="config"), css="plain")
