@@ -1,6 +1,6 @@
 """The peer's side of benchmarks/corpus_datatrove.py, run in an environment of its own (`make bench-env`).
 
-    .foundry/bench-env/bin/python benchmarks/corpus_datatrove_side.py PAGES.warc.gz TOKENIZER.json FOLDER [--cpu 0]
+    .foundry/bench-env/bin/python benchmarks/corpus_datatrove_side.py PAGES TOKENIZER.json FOLDER [--cpu 0]
 
 datatrove 0.10 as its FineWeb example has it: one task and one worker, its default thresholds, offline. Writes
 FOLDER/figures.json (seconds by stage, documents seen and kept) and FOLDER/verdicts.jsonl (what became of each page).
@@ -57,7 +57,7 @@ def language_filter(rejects: JsonlWriter) -> LanguageFilter:
     return found
 
 
-def stages(warc: Path, tokenizer: Path, folder: Path) -> dict[str, tuple[list, int]]:
+def stages(pages: Path, tokenizer: Path, folder: Path) -> dict[str, tuple[list, int]]:
     """Name -> (pipeline steps, number of tasks) in the order in which they run."""
     # Plain files: gzip, its default, would cost it time.
     kept, out, signatures = folder / "kept", folder / "out", folder / "signatures"
@@ -75,7 +75,7 @@ def stages(warc: Path, tokenizer: Path, folder: Path) -> dict[str, tuple[list, i
     return {
         "extract, language, quality": (
             [
-                WarcReader(str(warc.parent), glob_pattern=warc.name),
+                WarcReader(str(pages), glob_pattern="*.warc.gz"),
                 Trafilatura(timeout=EXTRACT_TIMEOUT_S),
                 language_filter(rejects("language")),
                 GopherRepetitionFilter(exclusion_writer=rejects("repetition")),
@@ -100,9 +100,9 @@ def stages(warc: Path, tokenizer: Path, folder: Path) -> dict[str, tuple[list, i
     }
 
 
-def run(warc: Path, tokenizer: Path, folder: Path) -> list[dict]:
+def run(pages: Path, tokenizer: Path, folder: Path) -> list[dict]:
     figures = []
-    for number, (name, (steps, tasks)) in enumerate(stages(warc, tokenizer, folder).items()):
+    for number, (name, (steps, tasks)) in enumerate(stages(pages, tokenizer, folder).items()):
         wall, cpu = time.perf_counter(), cpu_seconds()
         executor = LocalPipelineExecutor(steps, tasks=tasks, workers=1, logging_dir=str(folder / "logs" / str(number)))
         stats = executor.run()
@@ -142,15 +142,18 @@ def verdicts(folder: Path, urls: list[str]) -> dict[str, str]:
     return found
 
 
-def warc_urls(warc: Path) -> list[str]:
+def warc_urls(pages: Path) -> list[str]:
     prefix = b"WARC-Target-URI: "
-    with gzip.open(warc) as lines:
-        return [line.removeprefix(prefix).strip().decode() for line in lines if line.startswith(prefix)]
+    found = []
+    for warc in sorted(pages.glob("*.warc.gz")):
+        with gzip.open(warc) as lines:
+            found += [line.removeprefix(prefix).strip().decode() for line in lines if line.startswith(prefix)]
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("warc", type=Path)
+    parser.add_argument("pages", type=Path, help="folder of WARC files")
     parser.add_argument("tokenizer", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cpu", type=int, help="run on this processor alone")
@@ -159,11 +162,11 @@ def main() -> None:
         os.sched_setaffinity(0, {options.cpu})
     options.folder.mkdir(parents=True)
     wall, cpu = time.perf_counter(), cpu_seconds()
-    figures = run(options.warc.resolve(), options.tokenizer.resolve(), options.folder.resolve())
+    figures = run(options.pages.resolve(), options.tokenizer.resolve(), options.folder.resolve())
     total = {"wall_s": time.perf_counter() - wall, "cpu_s": cpu_seconds() - cpu, "stages": figures}
     (options.folder / "figures.json").write_text(json.dumps(total, indent=2))
     with (options.folder / "verdicts.jsonl").open("w") as out:
-        for url, verdict in verdicts(options.folder, warc_urls(options.warc)).items():
+        for url, verdict in verdicts(options.folder, warc_urls(options.pages)).items():
             out.write(json.dumps({"url": url, "verdict": verdict}) + "\n")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 from warcio.statusandheaders import StatusAndHeaders
@@ -15,6 +16,7 @@ from tasks.artifacts import home
 SITES = ("anarchism", "libreoffice-help/en-US", "linux-doc-6.1")
 BASE = "http://127.0.0.1:8500/"
 DATE = "2026-01-01T00:00:00Z"
+PAGES_PER_FILE = 250
 
 Page = tuple[str, bytes]
 """Address, HTML."""
@@ -41,16 +43,25 @@ def pages(every: int = 1, corpora: Path | None = None) -> Iterator[Page]:
         yield url, file.read_bytes()
 
 
-def write_warc(source: Iterable[Page], path: Path) -> int:
-    """Write the pages as gzipped WARC response records, the bytes a function of the pages alone; returns their number.
+def write_warcs(source: Iterable[Page], folder: Path) -> int:
+    """Write the pages as `folder/00000.warc.gz`, ...: files of 250, as an archive comes; returns how many pages."""
+    folder.mkdir(parents=True)
+    waiting = iter(source)
+    count, number = 0, 0
+    while batch := list(islice(waiting, PAGES_PER_FILE)):
+        write_warc(batch, folder / f"{number:05d}.warc.gz")
+        count, number = count + len(batch), number + 1
+    return count
+
+
+def write_warc(source: Iterable[Page], path: Path) -> None:
+    """Write the pages as gzipped WARC response records, the bytes a function of the pages alone.
 
     The payload type stands in each record, as Common Crawl has it, so that no reader needs to guess it.
     """
-    count = 0
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as out:
+    with path.open("wb") as out:
         writer = WARCWriter(out, gzip=True)
-        for count, (url, body) in enumerate(source, 1):  # noqa: B007
+        for url, body in source:
             http = StatusAndHeaders("200 OK", [("Content-Type", "text/html; charset=utf-8")], protocol="HTTP/1.1")
             headers = {
                 "WARC-Record-ID": f"<urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, url)}>",
@@ -61,5 +72,3 @@ def write_warc(source: Iterable[Page], path: Path) -> int:
                 url, "response", payload=BytesIO(body), length=len(body), http_headers=http, warc_headers_dict=headers
             )
             writer.write_record(record)
-    temporary.replace(path)
-    return count
