@@ -95,7 +95,8 @@ def stage(
             out.drop(str(row[4]))
         out.rows |= {"seen": len(DOCUMENTS) + len(gone), "kept": len(DOCUMENTS)}
         out.rows |= Counter(str(each["split"]) for each in DOCUMENTS) if name == "split" else {}
-        out.facts["redacted"] = {"email": 7, "iban": 0} if name == "clean" else None
+        if name == "clean":
+            out.facts |= {"redacted": {"email": 7}, "lines_removed": {"boilerplate": 3}}
 
     return publish(name, fill, *inputs)
 
@@ -116,7 +117,7 @@ def corpus() -> dict[str, ArtifactRef]:
     def encode(out: Draft) -> None:
         index = [(each["id"], each["url"], each["source"], each["split"], 10) for each in DOCUMENTS]
         write(out, "index", index, INDEX)
-        languages = {"en": {"fertility": 1.2, "unknown_rate": 0.2, "tokens": 700, "words": 580}}
+        languages = {"en": {"fertility": 1.2, "unknown_rate": 0.2, "tokens": 700, "documents": 70}}
         out.facts |= {"tokens": {"train": 1000, "validation": 500, "test": 500}, "vocab_size": 99, "tokenizer": "f" * 9}
         out.facts |= {"fertility": 1.25, "unknown_rate": 0.001, "languages": languages}
         out.rows["seen"] = len(DOCUMENTS)
@@ -175,7 +176,7 @@ def test_reasons_samples_and_checks() -> None:
         heads = {str(row[6])[:HEAD_CHARACTERS] for row in REJECTS if row[4] == reason.reason}
         assert {sample.text for sample in reason.samples} <= heads
     assert len(found.samples) == KEPT_SAMPLES
-    assert found.redacted == {"email": 7, "iban": 0}
+    assert (found.redacted, found.lines_removed) == ({"email": 7}, {"boilerplate": 3})
     assert found.leaks is not None
     assert (found.leaks.found, found.leaks.by_set) == (5, (("film <test>", 5),))
     assert marks(found) == {
@@ -288,3 +289,36 @@ def test_summary_is_a_table_of_the_checks_without_markup() -> None:
     assert "**200 documents" in written
     assert len(written) < 6000
     assert "<b>odd" not in written.replace("\\", "\\\\").replace("\\\\<", "")
+
+
+def test_personal_data_that_nobody_looked_for_asks_for_attention() -> None:
+    def of(privacy: dict[str, Any], name: str) -> CorpusLook:
+        with build("clean", name, "b" * 64, config={"clean": {"privacy": privacy}}) as out:
+            out.facts["redacted"] = {}
+        ref = find("clean", name, "b" * 64)
+        assert ref is not None
+        return look({"clean": ref})
+
+    some = of({"email": True, "names": False, "replacement": ""}, "some")
+    assert (some.redacted, some.not_redacted, marks(some)["Personal data"]) == ({"email": 0}, ("name",), "pass")
+    assert marks(of({"email": False, "names": False}, "none"))["Personal data"] == "attention"
+
+
+def test_rejects_that_say_their_size_fill_the_waterfall() -> None:
+    sized = REJECT_SCHEMA.append(pa.field("characters", pa.int32()))
+    gone = [("", "u", "s", "page", "too short", "", "x", 40), ("", "v", "s", "page", "odd", "", "y", 7)]
+
+    def fill(out: Draft) -> None:
+        write(out, "documents", rows(DOCUMENT_SCHEMA), DOCUMENT_SCHEMA)
+        write(out, "rejects", gone, sized)
+        out.dropped |= {"too short": 1, "odd": 1}
+        out.rows |= {"seen": 202, "kept": 200}
+
+    def before(out: Draft) -> None:
+        wordy = {**DOCUMENTS[1], "text": "w" * 100}
+        write(out, "documents", rows(DOCUMENT_SCHEMA, [*DOCUMENTS, wordy, wordy]), DOCUMENT_SCHEMA)
+        out.rows |= {"seen": 202, "kept": 202}
+
+    found = steps(look({"extract": publish("extract", before), "clean": publish("clean", fill)}))
+    sizes = {step.title: step.characters for step in found if step.kind != "total"}
+    assert sizes == {"too short": 40, "odd": 7, "taken out of documents that stay": 200 - 47}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.artifacts import ArtifactRef
@@ -10,8 +11,6 @@ from tasks.text.look.counting import Rejected
 from tasks.text.look.model import LanguageTokens, Reason, StageLook, Vocabulary
 
 ORDER = ("scrape", "collect", "extract", "clean", "dedup", "decontaminate", "split", "encode")
-REDACTED = "redacted "
-"""How counts of redactions begin in a manifest's rows."""
 
 
 def in_order(refs: Mapping[str, ArtifactRef]) -> list[tuple[str, ArtifactRef]]:
@@ -68,26 +67,37 @@ def vocabulary(stage: StageLook) -> Vocabulary:
     return Vocabulary(
         size=facts.get("vocab_size"),
         fingerprint=str(facts.get("tokenizer", "")),
-        whole=_tokens("", {**facts, "tokens": sum((facts.get("tokens") or {}).values())}),
+        whole=_tokens(
+            "", {**facts, **{name: sum((facts.get(name) or {}).values()) for name in ("documents", "tokens")}}
+        ),
         languages=tuple(sorted(by_language, key=lambda each: (-(each.tokens or 0), each.language))),
         tokens=facts.get("tokens") or {},
     )
 
 
-def redactions(stages: tuple[StageLook, ...]) -> Mapping[str, int] | None:
-    """Pieces of personal data by kind, over all stages; None if no stage looked for any."""
-    found: dict[str, int] = {}
-    looked = False
-    for stage in stages:
-        counts = stage.facts.get("redacted")
-        looked = looked or isinstance(counts, Mapping)
-        for kind, count in (counts or {}).items() if isinstance(counts, Mapping) else ():
-            found[kind] = found.get(kind, 0) + count
-        for name, count in stage.rows.items():
-            if name.startswith(REDACTED):
-                looked = True
-                found[name.removeprefix(REDACTED)] = found.get(name.removeprefix(REDACTED), 0) + count
-    return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))) if looked else None
+@dataclass(frozen=True)
+class Edits:
+    """What was taken out of documents that stayed."""
+
+    redacted: Mapping[str, int] | None = None
+    not_redacted: tuple[str, ...] = ()
+    lines_removed: Mapping[str, int] = field(default_factory=dict)
+
+
+def edits(clean: StageLook | None) -> Edits:
+    """Personal data by kind and lines by rule, the most frequent first."""
+    if clean is None or not isinstance(clean.facts.get("redacted"), Mapping):
+        return Edits()
+    config = clean.config.get("clean") or clean.config
+    switches = {name: on for name, on in (config.get("privacy") or {}).items() if isinstance(on, bool)}
+    off = tuple(name.removesuffix("s") for name, on in switches.items() if not on)
+    looked = not switches or any(switches.values())
+    found = {**{name: 0 for name, on in switches.items() if on}, **clean.facts["redacted"]}
+    return Edits(_ordered(found) if looked else None, off, _ordered(clean.facts.get("lines_removed") or {}))
+
+
+def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def _balance(stage: str, rows: Mapping[str, int]) -> tuple[int | None, int | None]:
@@ -126,4 +136,11 @@ def _tokens(language: str, values: Mapping[str, Any]) -> LanguageTokens:
         value = values.get(name)
         return value if isinstance(value, int) else None
 
-    return LanguageTokens(language, figure("fertility"), figure("unknown_rate"), count("tokens"), count("words"))
+    return LanguageTokens(
+        language,
+        figure("fertility"),
+        figure("unknown_rate"),
+        figure("characters_per_token"),
+        count("documents"),
+        count("tokens"),
+    )

@@ -182,7 +182,8 @@ def _personal_data(look: CorpusLook) -> Check:
     if look.redacted is None:
         return Check("attention", "Personal data", "no stage says that it looked for any", rule)
     found = ", ".join(f"{kind} {n:,}" for kind, n in look.redacted.items() if n) or "none found"
-    return Check("pass", "Personal data", found, rule, place="privacy")
+    found += f"; not looked for: {', '.join(look.not_redacted)}" if look.not_redacted else ""
+    return Check("pass", "Personal data", found, rule, place="edits")
 
 
 def _leaks(look: CorpusLook) -> Check:

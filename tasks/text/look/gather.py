@@ -10,7 +10,7 @@ import numpy as np
 from tasks.artifacts import ArtifactRef
 from tasks.text.documents import DOCUMENTS, REJECTS
 from tasks.text.look import audits, counting
-from tasks.text.look.accounts import account, in_order, redactions, vocabulary
+from tasks.text.look.accounts import account, edits, in_order, vocabulary
 from tasks.text.look.bounded import BAR_EDGES, EDGES, Lengths, Top
 from tasks.text.look.counting import Indexed, Kept, Rejected, Sized
 from tasks.text.look.files import tables
@@ -36,6 +36,7 @@ def look(refs: Mapping[str, ArtifactRef], workers: Workers | None = None) -> Cor
     stages = tuple(_stage(title, ref, kept if title == final else None, workers) for title, ref in ordered)
     by_stage = {ref.stage: ref for _, ref in ordered}
     encoded = next((stage for stage in stages if stage.stage == "encode"), None)
+    edited = edits(next((stage for stage in stages if stage.stage == "clean"), None))
     indexed = _indexed(by_stage.get("encode"), workers)
     clusters, similarities = audits.clusters(_duplicates(by_stage.get("dedup")))
     decontaminated = by_stage.get("decontaminate")
@@ -61,7 +62,9 @@ def look(refs: Mapping[str, ArtifactRef], workers: Workers | None = None) -> Cor
         similarities=similarities,
         leaks=audits.leaks(tables(decontaminated, LEAKS)) if decontaminated else None,
         vocabulary=vocabulary(encoded) if encoded else None,
-        redacted=redactions(stages),
+        redacted=edited.redacted,
+        not_redacted=edited.not_redacted,
+        lines_removed=edited.lines_removed,
     )
 
 

@@ -154,8 +154,9 @@ class LanguageTokens:
     """Tokens a word."""
     unknown_rate: float | None
     """Share of tokens that are the unknown token."""
+    characters_per_token: float | None = None
+    documents: int | None = None
     tokens: int | None = None
-    words: int | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,11 @@ class CorpusLook:
     leaks: LeakLook | None = None
     vocabulary: Vocabulary | None = None
     redacted: Mapping[str, int] | None = None
-    """Pieces of personal data by kind; None: no stage says."""
+    """Pieces of personal data by kind; None: no stage looked for any."""
+    not_redacted: tuple[str, ...] = ()
+    """Kinds that nobody looked for."""
+    lines_removed: Mapping[str, int] = field(default_factory=dict)
+    """Lines taken out of documents that stayed, by rule."""
 
     def stage(self, name: str) -> StageLook | None:
         return next((stage for stage in self.stages if stage.stage == name), None)

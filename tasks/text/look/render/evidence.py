@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from tasks.text.look.model import Cluster, CorpusLook, Leak, StageLook
 from tasks.text.look.render.charts import bar, similarities
@@ -56,8 +57,9 @@ def vocabulary(look: CorpusLook) -> Markup | None:
     rows = [
         [
             language(each.language) if each.language else "the whole",
-            number(each.words),
+            number(each.documents),
             number(each.tokens),
+            f"{each.characters_per_token:.2f}" if each.characters_per_token is not None else "–",
             f"{each.fertility:.3f}" if each.fertility is not None else "–",
             share(each.unknown_rate, 1) if each.unknown_rate is not None else "–",
         ]
@@ -68,27 +70,36 @@ def vocabulary(look: CorpusLook) -> Markup | None:
         "section",
         element("h2", "Vocabulary and split"),
         element("p", f"{name} Fertility: tokens a word; the nearer to 1, the fewer words are cut.", css="note"),
-        table(["language", "words", "tokens", "fertility", "unknown"], rows, 4),
+        table(["language", "documents", "tokens", "characters a token", "fertility", "unknown"], rows, 5),
         element("h3", "Sides of the split"),
         table(["side", "documents", "tokens", "%"], sides, 3),
         attributes={"id": "vocabulary"},
     )
 
 
-def privacy(look: CorpusLook) -> Markup | None:
-    if look.redacted is None:
+def edits(look: CorpusLook) -> Markup | None:
+    if look.redacted is None and not look.lines_removed:
         return None
-    most = max(look.redacted.values(), default=0)
-    rows = [[kind, element("div", bar(n, most), css="bars"), number(n)] for kind, n in look.redacted.items()]
-    per = 1e6 * sum(look.redacted.values()) / max(1, look.characters)
-    note = f"Pieces that were replaced before the text went on: {per:,.1f} in a million characters of what stayed."
+    redacted = look.redacted or {}
+    per = 1e6 * sum(redacted.values()) / max(1, look.characters)
+    not_looked = f" Not looked for: {', '.join(look.not_redacted)}." if look.not_redacted else ""
+    note = f"Pieces that were replaced: {per:,.1f} in a million characters of what stayed.{not_looked}"
     return element(
         "section",
-        element("h2", "Personal data"),
+        element("h2", "Taken out of documents that stay"),
+        element("h3", "Personal data") if redacted else None,
         element("p", note, css="note"),
-        table(["kind", "", "replaced"], rows, 1) if rows else None,
-        attributes={"id": "privacy"},
+        _counts("kind", "replaced", redacted),
+        element("h3", "Lines") if look.lines_removed else None,
+        _counts("rule", "lines", look.lines_removed),
+        attributes={"id": "edits"},
     )
+
+
+def _counts(what: str, amount: str, counts: Mapping[str, int]) -> Markup | None:
+    most = max(counts.values(), default=0)
+    rows = [[name, element("div", bar(n, most), css="bars"), number(n)] for name, n in counts.items()]
+    return table([what, "", amount], rows, 1, "ranking") if rows else None
 
 
 def lineage(look: CorpusLook) -> Markup:

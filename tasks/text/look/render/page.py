@@ -20,7 +20,7 @@ CONTENTS = (
     ("duplicates", "Duplicates"),
     ("leaks", "Leaks"),
     ("vocabulary", "Vocabulary"),
-    ("privacy", "Personal data"),
+    ("edits", "Taken out"),
     ("lineage", "Lineage"),
 )
 
@@ -42,7 +42,7 @@ def page(look: CorpusLook, title: str) -> str:
         "duplicates": evidence.duplicates(look),
         "leaks": evidence.leaks(look),
         "vocabulary": evidence.vocabulary(look),
-        "privacy": evidence.privacy(look),
+        "edits": evidence.edits(look),
         "lineage": evidence.lineage(look),
     }
     body = element(
