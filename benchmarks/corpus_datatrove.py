@@ -70,7 +70,7 @@ def print_stages(side: str, runs: list[tuple[Usage, Figures]], documents: int) -
             print(f"    {step['name'].strip():<36}{step['own_s']:>9.2f} s of the first round")
     wall, cpu = (statistics.median(each[what] for _, each in runs) for what in ("wall_s", "cpu_s"))
     peak = max(usage.peak_bytes for usage, _ in runs)
-    start = statistics.median(usage.cpu_s for usage, _ in runs) - cpu
+    start = statistics.median(each["start_s"] for _, each in runs)
     print(f"  {'all':<28}{wall:>9.2f}{cpu:>9.2f}{1000 * cpu / documents:>9.2f}")
     print(
         f"  {documents / cpu:.1f} pages a core second; start and imports {start:.1f} s, not counted; peak memory",

@@ -13,10 +13,10 @@ import gzip
 import importlib.resources
 import json
 import os
-import resource
 import time
 from pathlib import Path
 
+import psutil
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
 from datatrove.pipeline.extractors import Trafilatura
@@ -124,9 +124,10 @@ def _sum(value: dict | float) -> float:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of the children that have ended (the extractor's, the executor's manager)."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    """Of this process and of all its descendants, also those that still run and those that have ended."""
+    this = psutil.Process()
+    times = [process.cpu_times() for process in (this, *this.children(recursive=True))]
+    return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
 
 def verdicts(folder: Path, urls: list[str]) -> dict[str, str]:
@@ -163,7 +164,7 @@ def main() -> None:
     options.folder.mkdir(parents=True)
     wall, cpu = time.perf_counter(), cpu_seconds()
     figures = run(options.pages.resolve(), options.tokenizer.resolve(), options.folder.resolve())
-    total = {"wall_s": time.perf_counter() - wall, "cpu_s": cpu_seconds() - cpu, "stages": figures}
+    total = {"start_s": cpu, "wall_s": time.perf_counter() - wall, "cpu_s": cpu_seconds() - cpu, "stages": figures}
     (options.folder / "figures.json").write_text(json.dumps(total, indent=2))
     with (options.folder / "verdicts.jsonl").open("w") as out:
         for url, verdict in verdicts(options.folder, warc_urls(options.pages)).items():

@@ -1,4 +1,4 @@
-"""What a command costs: wall and processor seconds, and the peak of the memory of its processes together."""
+"""How long a command takes, and the peak of the memory of its processes together."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ SAMPLE_S = 0.05
 @dataclass(frozen=True)
 class Usage:
     wall_s: float
-    cpu_s: float
-    """Of all its processes, user and system."""
     peak_bytes: int
     """Largest sum of the proportional set sizes of its processes, sampled every 50 ms (resident size where the system
     has none), and at least the largest resident size that the kernel saw of a single one: that misses no peak."""
@@ -50,10 +48,9 @@ def measure(command: Sequence[str | Path], log: Path, environment: Mapping[str, 
             f"{command[0]} ended with {process.returncode}:\n{log.read_text('utf-8', 'replace')[-3000:]}"
         )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     # ru_maxrss of children is the largest of all so far: it speaks of this one only if it is new.
     largest = after.ru_maxrss * 1024 if after.ru_maxrss > before.ru_maxrss else 0
-    return Usage(wall, cpu, max(sampled, largest))
+    return Usage(wall, max(sampled, largest))
 
 
 def _memory(root: psutil.Process) -> int:
