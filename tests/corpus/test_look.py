@@ -304,6 +304,20 @@ def test_personal_data_that_nobody_looked_for_asks_for_attention() -> None:
     assert marks(of({"email": False, "names": False}, "none"))["Personal data"] == "attention"
 
 
+def test_documents_repeated_by_weight_are_accounted_for() -> None:
+    def weigh(out: Draft) -> None:
+        write(out, "documents", rows(DOCUMENT_SCHEMA, [*DOCUMENTS, *DOCUMENTS[:30]]), DOCUMENT_SCHEMA)
+        out.rows |= {"seen": 200, "kept": 200, "repeated by weight": 30}
+
+    def encode(out: Draft) -> None:
+        out.rows["seen"] = 230
+
+    split = publish("split", weigh)
+    found = look({"split": split, "encode": publish("encode", encode, split)})
+    assert {marks(found)[title] for title in ("Accounting", "Hand-over")} == {"pass"}
+    assert [(step.kind, step.documents) for step in steps(found)] == [("total", 200), ("repeat", 30), ("total", 230)]
+
+
 def test_rejects_that_say_their_size_fill_the_waterfall() -> None:
     sized = REJECT_SCHEMA.append(pa.field("characters", pa.int32()))
     gone = [("", "u", "s", "page", "too short", "", "x", 40), ("", "v", "s", "page", "odd", "", "y", 7)]

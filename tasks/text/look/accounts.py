@@ -96,6 +96,13 @@ def edits(clean: StageLook | None) -> Edits:
     return Edits(_ordered(found) if looked else None, off, _ordered(clean.facts.get("lines_removed") or {}))
 
 
+def evaluation_sets(decontaminate: ArtifactRef) -> tuple[str, ...]:
+    """The names of the sets that documents were compared with."""
+    config = decontaminate.manifest.get("config") or {}
+    sets = (config.get("decontaminate") or config).get("sets") or ()
+    return tuple(str(each["name"]) for each in sets if isinstance(each, Mapping) and "name" in each)
+
+
 def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from tasks.text.look.bounded import Draw, Top, rank_of
 from tasks.text.look.counting import HEAD_CHARACTERS
@@ -59,18 +58,22 @@ def clusters(files: Sequence[Path]) -> tuple[tuple[Cluster, ...], tuple[int, ...
     return shown, tuple(similarities.tolist()) if similarities.any() else ()
 
 
-def leaks(files: Sequence[Path]) -> LeakLook:
-    """What overlaps with evaluation sets: how much with which, and a sample of it."""
-    found, sets, samples = 0, Top(SETS), Draw[Leak](LEAK_SAMPLES)
+def leaks(files: Sequence[Path], names: Sequence[str]) -> LeakLook:
+    """What overlaps with evaluation sets: how much with which, and a sample of it.
+
+    Args:
+        names: of the evaluation sets that documents were compared with.
+    """
+    found, sets, samples = 0, Top(SETS, dict.fromkeys(names, (0, 0))), Draw[Leak](LEAK_SAMPLES)
+    columns = ("url", "evaluation_set", "evaluation_row", "overlap", "ngram", "share")
     for file in files:
-        columns = _leak_columns(file)
         for batch in batches(file, columns):
             for url, name, row, overlap, text, share in zip(*(column.to_pylist() for column in batch), strict=True):
                 found += 1
-                sets.add(str(name or ""), 1, 0)
+                sets.add(name or "", 1, 0)
                 if samples.wants(rank := rank_of(f"{url}\n{name}\n{row}\n{text}")):
                     head = (text or "")[:HEAD_CHARACTERS]
-                    samples.put(rank, Leak(url or "", str(name or ""), str(row), overlap or "", head, share))
+                    samples.put(rank, Leak(url or "", name or "", str(row), overlap or "", head, share))
     return LeakLook(found, tuple((name, count) for name, count, _ in sets.first(SETS)), samples.drawn())
 
 
@@ -88,10 +91,3 @@ def _count(file: Path, found: dict[str, _Found]) -> None:
 
 def _by_similarity(members: Sequence[Member]) -> tuple[Member, ...]:
     return tuple(sorted(members, key=lambda member: (-(member.similarity or 0.0), member.url)))
-
-
-def _leak_columns(file: Path) -> tuple[str, ...]:
-    """The table's names for url, evaluation set, its row, kind of overlap, text and share."""
-    found = set(pq.read_schema(file).names)
-    wanted = (("url",), ("evaluation_set", "set"), ("evaluation_row", "row"), ("overlap", "kind"), ("ngram", "text"))
-    return (*(next((name for name in names if name in found), names[0]) for names in wanted), "share")

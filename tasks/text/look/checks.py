@@ -70,8 +70,8 @@ def _unbalanced(stage: StageLook) -> list[str]:
     lines = []
     if stage.seen != (stage.kept or 0) + stage.dropped:
         lines.append(f"{stage.title}: {number(stage.seen)} seen, {number(stage.kept)} kept, {stage.dropped:,} dropped")
-    if stage.counted_kept is not None and stage.counted_kept != stage.kept:
-        lines.append(f"{stage.title}: says {number(stage.kept)} kept, its files hold {stage.counted_kept:,}")
+    if stage.counted_kept is not None and stage.counted_kept != stage.written:
+        lines.append(f"{stage.title}: says {number(stage.written)} kept, its files hold {stage.counted_kept:,}")
     if stage.counted_dropped is not None and stage.counted_dropped != _listed(stage):
         lines.append(f"{stage.title}: says {_listed(stage):,} dropped, its rejects list {stage.counted_dropped:,}")
     return lines
@@ -88,13 +88,13 @@ def _handed_on(look: CorpusLook) -> Check:
     chain = [stage for stage in look.stages if stage.stage not in ("scrape", "collect") and stage.seen is not None]
     pairs = list(pairwise(chain))
     wrong = [
-        f"{before.title} kept {number(before.kept)}, {after.title} saw {number(after.seen)}"
+        f"{before.title} kept {number(before.written)}, {after.title} saw {number(after.seen)}"
         for before, after in pairs
-        if before.kept != after.seen
+        if before.written != after.seen
     ]
     if not pairs:
         return Check("unknown", "Hand-over", "fewer than two stages to compare", rule)
-    figure = " → ".join([f"{number(chain[0].seen)} records", *(number(s.kept) for s in chain if s.kept is not None)])
+    figure = " → ".join([f"{number(chain[0].seen)} records", *(number(s.written) for s in chain if s.kept is not None)])
     return Check(_mark(not wrong), "Hand-over", figure, rule, tuple(wrong), "waterfall")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tasks.artifacts import ArtifactRef
 from tasks.text.documents import DOCUMENTS, REJECTS
 from tasks.text.look import audits, counting
-from tasks.text.look.accounts import account, edits, in_order, vocabulary
+from tasks.text.look.accounts import account, edits, evaluation_sets, in_order, vocabulary
 from tasks.text.look.bounded import BAR_EDGES, EDGES, Lengths, Top
 from tasks.text.look.counting import Indexed, Kept, Rejected, Sized
 from tasks.text.look.files import tables
@@ -60,7 +60,7 @@ def look(refs: Mapping[str, ArtifactRef], workers: Workers | None = None) -> Cor
         ),
         clusters=clusters,
         similarities=similarities,
-        leaks=audits.leaks(tables(decontaminated, LEAKS)) if decontaminated else None,
+        leaks=audits.leaks(tables(decontaminated, LEAKS), evaluation_sets(decontaminated)) if decontaminated else None,
         vocabulary=vocabulary(encoded) if encoded else None,
         redacted=edited.redacted,
         not_redacted=edited.not_redacted,

@@ -66,6 +66,15 @@ class StageLook:
     def dropped(self) -> int:
         return sum(reason.documents for reason in self.reasons)
 
+    @property
+    def written(self) -> int | None:
+        """What its files hold: what it kept, and what a source's weight says to take more than once."""
+        return None if self.kept is None else self.kept + self.repeated
+
+    @property
+    def repeated(self) -> int:
+        return self.rows.get("repeated by weight", 0)
+
 
 @dataclass(frozen=True)
 class Bar:

@@ -31,7 +31,7 @@ def _waterfall(look: CorpusLook) -> str:
         return ""
     rows = [
         f"| {_cell(step.title) if step.kind != 'total' else f'**{_cell(step.title)}**'} "
-        f"| {'−' if step.kind == 'drop' else ''}{number(step.documents) if step.kind != 'edit' else ''} "
+        f"| { {'drop': '−', 'repeat': '+'}.get(step.kind, '') }{number(step.documents) if step.kind != 'edit' else ''} "
         f"| {share(step.documents, found[0].documents) if step.kind != 'edit' else ''} "
         f"| {tokens_about(look, step.characters)} |"
         for step in found

@@ -13,11 +13,11 @@ REASONS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Step:
-    kind: Literal["total", "drop", "edit"]
+    kind: Literal["total", "drop", "edit", "repeat"]
     title: str
     stage: str
     documents: int
-    """A total: that are left. A drop: that go."""
+    """A total: that are left. A drop: that go. A repeat: copies that come."""
     left: int
     """Documents after this step."""
     characters: int | None
@@ -35,7 +35,11 @@ def steps(look: CorpusLook) -> tuple[Step, ...]:
     characters: int | None = None
     for stage in stages:
         found += _drops(stage, left, characters)
-        left, characters = stage.kept or 0, stage.characters
+        if stage.repeated:
+            found.append(
+                Step("repeat", "repeated by weight", stage.title, stage.repeated, stage.written or 0, None, None)
+            )
+        left, characters = stage.written or 0, stage.characters
         found.append(Step("total", f"after {stage.title}", stage.title, left, left, characters, characters))
     return tuple(found)
 
@@ -53,7 +57,7 @@ def _drops(stage: StageLook, left: int, characters: int | None) -> list[Step]:
         characters = characters - size if characters is not None and size is not None else None
         found.append(Step("drop", title, stage.title, documents, left, size, characters))
     edited = characters - stage.characters if characters is not None and stage.characters is not None else 0
-    if edited > 0:
+    if edited > 0 and not stage.repeated:
         title = "taken out of documents that stay"
         found.append(Step("edit", title, stage.title, 0, left, edited, stage.characters))
     return found

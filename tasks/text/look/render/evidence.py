@@ -37,11 +37,10 @@ def leaks(look: CorpusLook) -> Markup | None:
     if look.leaks is None:
         return None
     sets = [[foreign(name), number(count)] for name, count in look.leaks.by_set]
-    found = "No document overlaps with an evaluation set." if not look.leaks.found else ""
     return element(
         "section",
         element("h2", "Overlap with evaluation sets"),
-        element("p", found, css="note") if found else table(["evaluation set", "overlaps"], sets, 1, "narrow"),
+        table(["evaluation set", "overlaps"], sets, 1) if sets else element("p", "There is none.", css="note"),
         element("div", *(_leak(leak) for leak in look.leaks.samples), css="samples") if look.leaks.samples else None,
         attributes={"id": "leaks"},
     )
@@ -155,7 +154,7 @@ def _cluster(cluster: Cluster, duplicates: int) -> Markup:
 
 
 def _leak(leak: Leak) -> Markup:
-    part = f"{leak.share:.0%} of its text" if leak.share is not None else ""
+    part = f"overlap {leak.share:.2f}" if leak.share is not None else ""
     about = " · ".join(text for text in (leak.evaluation_set, f"row {leak.row}", leak.overlap, part) if text)
     return element(
         "article",

@@ -16,13 +16,14 @@ def waterfall(look: CorpusLook) -> Markup | None:
     if not found:
         return None
     read = found[0].documents
+    whole = max(step.left for step in found)
     characters = max((step.characters_left or 0 for step in found), default=0)
     head = element("tr", *(element("th", text, css=css) for text, css in _HEADS))
-    rows = [_step(step, read, characters, look) for step in found]
+    rows = [_step(step, read, whole, characters, look) for step in found]
     if look.tokens is not None:
         cells = (
             "after encode",
-            bar(look.documents, read),
+            bar(look.documents, whole),
             number(look.documents),
             share(look.documents, read),
             number(look.tokens),
@@ -79,15 +80,16 @@ def dropped(look: CorpusLook) -> Markup | None:
 _HEADS = (("", ""), ("", "line"), ("documents", "n"), ("of read", "n share"), ("tokens", "n"))
 
 
-def _step(step: Step, read: int, characters: int, look: CorpusLook) -> Markup:
+def _step(step: Step, read: int, whole: int, characters: int, look: CorpusLook) -> Markup:
     gone = step.kind != "total"
     css = "" if step.kind == "total" else step.kind
-    bars = [bar(step.documents, read, start=step.left if gone else 0, css=css)]
+    start = step.left - step.documents if step.kind == "repeat" else step.left if gone else 0
+    bars = [bar(step.documents, whole, start=start, css=css)]
     if step.characters is not None:
         start = (step.characters_left or 0) if gone and step.characters_left is not None else 0
         if not gone or step.characters_left is not None:
             bars.append(bar(step.characters, characters, start=start, css=css, second=True))
-    sign = "−" if gone else ""
+    sign = {"total": "", "repeat": "+"}.get(step.kind, "−")
     tokens = tokens_about(look, step.characters)
     documents = f"{sign}{number(step.documents)}" if step.kind != "edit" else "–"
     return element(

@@ -29,7 +29,9 @@ def figures(look: CorpusLook) -> Markup:
     found: list[tuple[str, str, str]] = []
     read = next((stage.seen for stage in look.stages if stage.stage == "extract"), None) or _first_seen(look)
     if look.final:
-        kept = f"{share(look.documents, read)} of {number(read)} records" if read else f"after {look.final}"
+        repeated = sum(stage.repeated for stage in look.stages)
+        kept = f"{share(look.documents - repeated, read)} of {number(read)} records" if read else f"after {look.final}"
+        kept += f", {number(repeated)} repeated by weight" if repeated else ""
         found.append(("documents", number(look.documents), kept))
         each = f"{look.characters / max(1, look.documents):,.0f} a document"
         found.append(("characters", short(look.characters), each))

@@ -53,7 +53,7 @@ svg{display:block;width:100%}
 .bar.second{height:4px;margin-top:2px;opacity:.55}
 .bars{background:var(--faint)}
 .total td{font-weight:600;border-bottom-color:var(--line)}
-.drop td:first-child,.edit td:first-child{padding-left:18px;color:var(--soft)}
+.drop td:first-child,.edit td:first-child,.repeat td:first-child{padding-left:18px;color:var(--soft)}
 figure{margin:14px 0 0}
 .plot{height:200px;border-bottom:1px solid var(--soft)}
 .plot.low{height:110px}
