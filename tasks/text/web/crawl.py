@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from bert_core.files import write_json
 from tasks.artifacts import ArtifactRef, Draft, store
 from tasks.config.web import WebSource
-from tasks.text.web.discovery import FEEDS
 from tasks.text.web.journal import JOURNAL
-from tasks.text.web.pages import BODIES, PAGES, iter_pages, read_body
+from tasks.text.web.pages import BODIES, FEEDS, PAGES, iter_pages, read_body
 from tasks.text.web.urls import normalise_url
 from tasks.text.web.warc import WARCS
 

@@ -11,10 +11,10 @@ from bert_core.files import write_json
 from tasks.config.web import WebSource
 from tasks.text.web.download import Fetcher, Reply
 from tasks.text.web.listings import ListingError, parse_feed, parse_sitemap
+from tasks.text.web.pages import FEEDS
 from tasks.text.web.robots import RobotsFiles
 from tasks.text.web.urls import UrlPolicy, normalise_url, origin_of
 
-FEEDS = "feeds.json"
 MAX_SITEMAPS = 1_000
 
 

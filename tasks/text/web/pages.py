@@ -5,6 +5,7 @@ A row may point into the WARC of an earlier night: a page that did not change is
 - `pages.parquet`: a row for every address, sorted by URL.
 - `content.parquet`: what later stages can see of the pages with a body, without times and places.
 - `bodies.parquet`: the rows with a body once more, sorted by a hash of the URL: what units of work are cut from.
+- `feeds.json`: what the night's feeds named, for the next night.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import pyarrow.parquet as pq
 from tasks.artifacts import ArtifactRef
 from tasks.text.web.warc import WARC, BodyReader, BodyWriter
 
-__all__ = ["BODIES", "CONTENT", "PAGES", "WARC", "BodyReader", "BodyWriter", "Page", "PageRow", "iter_pages"]
+__all__ = ["BODIES", "CONTENT", "FEEDS", "PAGES", "WARC", "BodyReader", "BodyWriter", "Page", "PageRow", "iter_pages"]
 
 PAGES = "pages.parquet"
 CONTENT = "content.parquet"
 BODIES = "bodies.parquet"
+FEEDS = "feeds.json"
 BATCH_ROWS = 10_000
 
 SCHEMA = pa.schema(

@@ -13,6 +13,7 @@ from tasks.text.web.parameters import without_visits
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL_CHARACTERS = 2_000
+_HOST = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]+")  # a name, or an IPv6 literal without a zone
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -28,7 +29,7 @@ def normalise_url(url: str) -> str | None:
         port, host = parts.port, parts.hostname
     except ValueError:  # a port that is no number, a broken IPv6 literal, a label that IDNA refuses
         return None
-    if parts.scheme not in DEFAULT_PORTS or not host or " " in host or parts.username is not None:
+    if parts.scheme not in DEFAULT_PORTS or not host or not _HOST.fullmatch(host) or parts.username is not None:
         return None
     authority = f"[{host}]" if ":" in host else host.rstrip(".")
     if port is not None and port != DEFAULT_PORTS[parts.scheme]:
