@@ -118,7 +118,13 @@ def _lineage(look: CorpusLook) -> Check:
 
 def _fetched(look: CorpusLook) -> Check:
     rule = f"attention above {MAX_FAILED_PAGES:.0%} of addresses skipped or failed in a source"
-    sources = [stage for stage in look.stages if stage.stage in ("scrape", "collect") and stage.seen]
+    shown = [stage for stage in look.stages if stage.stage in ("scrape", "collect")]
+    sources = [stage for stage in shown if stage.seen]
+    if shown and not sources:  # what is in files is read by extract, which accounts for it
+        units = sum(stage.rows.get("units", 0) for stage in shown)
+        return Check(
+            "pass", "Sources", f"{plural(len(shown), 'source')} in {plural(units, 'piece')}", rule, place="stages"
+        )
     if not sources:
         return Check("unknown", "Sources", "no source is shown", rule)
     lost = [(_listed(stage), stage.seen or 0, stage.title) for stage in sources]

@@ -11,6 +11,8 @@ from tasks.text.look.render.markup import Markup, element, foreign
 from tasks.text.look.render.tables import table
 from tasks.text.look.wording import date_time, duration, language, number, plural, share, size
 
+SIDES = ("train", "validation", "test")
+
 
 def duplicates(look: CorpusLook) -> Markup | None:
     stage = look.stage("dedup")
@@ -50,9 +52,12 @@ def vocabulary(look: CorpusLook) -> Markup | None:
     found = look.vocabulary
     if found is None:
         return None
-    documents = look.stage("split") or look.stage("encode")
-    counts = documents.rows if documents else {}
-    sides = [[side, number(counts.get(side)), number(n), share(n, found.total)] for side, n in found.tokens.items()]
+    counts = {entry.name: entry.documents for entry in look.sides.entries} if look.sides else {}
+    order = [*(side for side in SIDES if side in found.tokens), *sorted(found.tokens.keys() - set(SIDES))]
+    sides = [
+        [side, number(counts.get(side)), number(found.tokens[side]), share(found.tokens[side], found.total)]
+        for side in order
+    ]
     rows = [
         [
             language(each.language) if each.language else "the whole",
@@ -160,7 +165,7 @@ def _leak(leak: Leak) -> Markup:
         "article",
         element("span", foreign(leak.url or "no address"), css="url"),
         element("div", foreign(about), css="about"),
-        element("pre", leak.text, attributes={"dir": "auto"}),
+        element("pre", leak.text, attributes={"dir": "auto"}) if leak.text else None,
         css="sample",
     )
 

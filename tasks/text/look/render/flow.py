@@ -46,7 +46,7 @@ def stages(look: CorpusLook) -> Markup:
             stage.title,
             number(stage.seen),
             number(stage.kept),
-            number(stage.dropped),
+            number(stage.dropped if stage.seen is not None else None),
             share(stage.kept, stage.seen) if stage.seen and stage.kept is not None else "–",
             number(stage.characters),
             duration(stage.seconds),
