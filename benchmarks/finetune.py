@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from bert_core import train
@@ -36,6 +35,7 @@ from flows.recipe import Recipe, load_recipe
 from tasks import artifacts
 from tasks.artifacts import ArtifactRef
 from tasks.text.baselines import fit_baselines
+from tasks.text.documents import read_documents
 from tasks.text.predictions import labelled_side
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -83,7 +83,7 @@ def main() -> None:
     if missing := [stage for stage, ref in found.items() if ref is None]:
         sys.exit(f"no {', '.join(missing)} in {artifacts.store()}: run `make demo` and `make demo DAY=2` first")
     split, shards, pretrained = (ref for ref in found.values() if ref is not None)
-    documents = pq.read_table(split / "documents.parquet", columns=["id", "text", "label", "split"])
+    documents = read_documents(split, ["id", "text", "label", "split"], labelled=True)
     test = labelled_side(documents, "test")
     given = str(artifacts.home() / str(recipe.pretrain.init))
     classical = fit_baselines(recipe.baselines, documents, recipe.finetune.labels, recipe.seed)["logistic_regression"]
@@ -96,7 +96,7 @@ def main() -> None:
     for seed in options.seeds:
         for name in ("transformers", "transformers bf16"):
             peer = finetune_transformers.run(
-                split / "documents.parquet",
+                split / "documents",
                 Path(given),
                 epochs=options.epochs,
                 seed=seed,

@@ -4,7 +4,7 @@ Two epochs of batches of 32 texts of similar length, fused AdamW, learning rate 
 decay, two threads: what a careful person writes who uses transformers and PyTorch alone. `run` gives the figures, so
 that a driver can alternate it with ours in one process; the command line prints them as JSON:
 
-    python benchmarks/finetune_transformers.py documents.parquet .foundry/data/all-minilm-l6-v2
+    python benchmarks/finetune_transformers.py .foundry/store/split/…/documents .foundry/data/all-minilm-l6-v2
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def run(
     """Fine-tune on the labelled documents of the train split, and measure on those of the test split after each epoch.
 
     Args:
-        documents: a documents.parquet with columns text, label (null: not used) and split.
+        documents: Parquet, a file or a folder of parts, with columns text, label (null: not used) and split.
         weights: a transformers folder.
         bf16: products in bfloat16 (`torch.autocast`), as a CPU with AMX does them fastest.
         limit: use only this many documents of each side.
@@ -145,7 +145,7 @@ def _padded(tokens: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("documents", type=Path, help="documents.parquet of a split artifact")
+    parser.add_argument("documents", type=Path, help="documents/ of a split artifact")
     parser.add_argument("weights", type=Path, help="transformers folder")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=13)

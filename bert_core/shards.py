@@ -1,146 +1,35 @@
 """Token shards: Arrow IPC files of tokenised documents, uncompressed, so that a reader maps them and copies nothing.
 
-A row is a document. A folder of shards is complete when `shards.json`, written last, is there.
+A row is a document. A folder of shards is complete when `shards.json`, written last, is there. `bert_core.shard_writer`
+writes them; this file reads.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bert_core.files import file_sha256, write_json
+from bert_core.files import file_sha256
+from bert_core.shard_rows import MAX_SHARD_TOKENS, ShardError, TokenizedDocument
+from bert_core.shard_writer import INDEX, ShardWriter, token_dtype, write_shards
 
-INDEX = "shards.json"
-MAX_SHARD_TOKENS = 2**31 - 1  # offsets of an Arrow list are int32
-
-
-class ShardError(RuntimeError):
-    """Shards that are missing, incomplete, changed, or made with another tokenizer; the message names the file."""
-
-
-@dataclass(frozen=True)
-class TokenizedDocument:
-    """A row of a shard. N tokens without special tokens."""
-
-    document_id: str
-    tokens: NDArray[Any]
-    """(N,)"""
-    sentence_starts: NDArray[Any]
-    """Token offsets, ascending, the first 0."""
-    word_starts: NDArray[np.bool_]
-    """(N,)"""
-    kind: str = ""
-    label: int = -1
-    """Index into the shards' labels, or -1."""
-
-
-def token_dtype(vocab_size: int) -> type[np.uint8 | np.uint16 | np.uint32]:
-    """The narrowest unsigned type that holds every id below `vocab_size`."""
-    return np.uint8 if vocab_size <= 2**8 else np.uint16 if vocab_size <= 2**16 else np.uint32
-
-
-class ShardWriter:
-    """Writes documents in the order of `add`; memory holds one shard. Leaving the block writes the index."""
-
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        vocab_size: int,
-        fingerprint: str,
-        labels: Sequence[str] = (),
-        documents_per_shard: int = 50_000,
-    ) -> None:
-        self._folder = Path(folder)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._index: dict[str, Any] = {
-            "fingerprint": fingerprint,
-            "vocab_size": vocab_size,
-            "labels": list(labels),
-            "files": [],
-        }
-        self._documents_per_shard = documents_per_shard
-        self._pending: list[TokenizedDocument] = []
-        self._pending_tokens = 0
-
-    def add(self, document: TokenizedDocument) -> None:
-        _check(document, self._index["vocab_size"], len(self._index["labels"]))
-        if self._pending_tokens + len(document.tokens) > MAX_SHARD_TOKENS:
-            self._flush()
-        self._pending.append(document)
-        self._pending_tokens += len(document.tokens)
-        if len(self._pending) == self._documents_per_shard:
-            self._flush()
-
-    def close(self) -> None:
-        """Write what is pending and, last, the index.
-
-        Raises:
-            ShardError: no document was added.
-        """
-        self._flush()
-        if not self._index["files"]:
-            raise ShardError(f"{self._folder}: no document was written; empty shards are an error")
-        write_json(self._folder / INDEX, self._index)
-
-    def __enter__(self) -> ShardWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-
-    def _flush(self) -> None:
-        if not self._pending:
-            return
-        path = self._folder / f"shard-{len(self._index['files']):05d}.arrow"
-        batch = _record_batch(self._pending, self._index)
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        self._index["files"].append(
-            {
-                "name": path.name,
-                "documents": len(self._pending),
-                "tokens": self._pending_tokens,
-                "bytes": path.stat().st_size,
-                "sha256": file_sha256(path),
-            }
-        )
-        self._pending, self._pending_tokens = [], 0
-
-
-def write_shards(
-    folder: str | Path,
-    documents: Iterable[TokenizedDocument],
-    *,
-    vocab_size: int,
-    fingerprint: str,
-    labels: Sequence[str] = (),
-    documents_per_shard: int = 50_000,
-) -> None:
-    """Write `documents` as shards under `folder`, index last.
-
-    Raises:
-        ShardError: there are no documents, or one has an id, label or boundary out of range.
-    """
-    with ShardWriter(
-        folder,
-        vocab_size=vocab_size,
-        fingerprint=fingerprint,
-        labels=labels,
-        documents_per_shard=documents_per_shard,
-    ) as writer:
-        for document in documents:
-            writer.add(document)
+__all__ = [
+    "INDEX",
+    "MAX_SHARD_TOKENS",
+    "ShardError",
+    "ShardWriter",
+    "TokenShards",
+    "TokenizedDocument",
+    "open_shards",
+    "token_dtype",
+    "write_shards",
+]
 
 
 def open_shards(folder: str | Path, *, fingerprint: str | None = None, verify: bool = False) -> TokenShards:
@@ -260,43 +149,6 @@ class _Map:
 def _list_column(batch: pa.RecordBatch, name: str) -> tuple[NDArray[np.int32], pa.Array]:
     column = batch.column(name)
     return column.offsets.to_numpy(zero_copy_only=True), column.values
-
-
-def _record_batch(documents: Sequence[TokenizedDocument], index: dict[str, Any]) -> pa.RecordBatch:
-    columns = {
-        "tokens": _lists([each.tokens for each in documents], token_dtype(index["vocab_size"])),
-        "sentence_starts": _lists([each.sentence_starts for each in documents], np.int32),
-        "word_starts": _lists([each.word_starts for each in documents], np.bool_),
-        "document_id": pa.array([each.document_id for each in documents], pa.string()),
-        "kind": pa.array([each.kind for each in documents], pa.string()),
-        "label": pa.array([each.label for each in documents], pa.int32()),
-    }
-    metadata = {
-        "fingerprint": index["fingerprint"],
-        "vocab_size": str(index["vocab_size"]),
-        "labels": json.dumps(index["labels"], ensure_ascii=False),
-    }
-    batch = pa.RecordBatch.from_pydict(columns)
-    return batch.replace_schema_metadata(metadata)
-
-
-def _lists(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> pa.ListArray:
-    offsets = np.cumsum([0, *(len(array) for array in arrays)], dtype=np.int32)
-    values = np.concatenate(arrays).astype(dtype)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
-
-
-def _check(document: TokenizedDocument, vocab_size: int, num_labels: int) -> None:
-    name, count, starts = document.document_id, len(document.tokens), document.sentence_starts
-    low, high = (int(document.tokens.min()), int(document.tokens.max())) if count else (0, 0)
-    if low < 0 or high >= vocab_size:
-        raise ShardError(f"document {name}: token ids {low} to {high} with a vocabulary of {vocab_size}")
-    if len(document.word_starts) != count:
-        raise ShardError(f"document {name}: {len(document.word_starts)} word starts for {count} tokens")
-    if count and (len(starts) == 0 or starts[0] != 0 or starts[-1] >= count or (np.diff(starts) <= 0).any()):
-        raise ShardError(f"document {name}: sentence starts {starts[:5]}… must ascend from 0 to below {count}")
-    if not -1 <= document.label < num_labels:
-        raise ShardError(f"document {name}: label {document.label}; legal: -1 to {num_labels - 1}")
 
 
 def _check_file(path: Path, entry: dict[str, Any], *, verify: bool) -> None:

@@ -21,6 +21,9 @@ class Commands(click.Group):
         "up": "infra.commands:up",
         "status": "infra.commands:status",
         "down": "infra.commands:down",
+        "corpus": "flows.corpus_commands:corpus",
+        "trace": "flows.corpus_commands:trace",
+        "forget": "flows.corpus_commands:forget",
         "deploy": "flows.deployments:deploy",
         "promote": "flows.registry_commands:promote",
         "rollback": "flows.registry_commands:rollback",
@@ -34,6 +37,9 @@ class Commands(click.Group):
             "status",
             "down",
             "run",
+            "corpus",
+            "trace",
+            "forget",
             "deploy",
             "predict",
             "promote",
@@ -101,9 +107,9 @@ def recipes() -> None:
 @click.argument("overrides", nargs=-1)
 def check(recipe: str, overrides: Sequence[str]) -> None:
     """Check RECIPE without running anything, and print it resolved, every default filled in, as JSON."""
-    from flows.recipe import load_recipe
+    from flows.recipe import load_corpus_recipe
 
-    click.echo(dump_json(load_recipe(recipe, overrides)))
+    click.echo(dump_json(load_corpus_recipe(recipe, overrides)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

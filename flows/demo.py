@@ -60,7 +60,11 @@ def main() -> None:
     options = parser.parse_args()
     with review_site(options.day, options.port) as address:
         host = address.removeprefix("http://").rstrip("/")
-        overrides = [f'source.seeds=["{address}"]', f'source.allow_private_hosts=["{host}"]', *options.overrides]
+        overrides = [
+            f'sources.site.seeds=["{address}"]',
+            f'sources.site.allow_private_hosts=["{host}"]',
+            *options.overrides,
+        ]
         ablate = ["--ablate"] if options.ablate else []
         bert_foundry(["run", "film-reviews", "--as-of", NIGHTS[options.day], *ablate, *overrides])
 

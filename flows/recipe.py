@@ -1,20 +1,24 @@
-"""A recipe: one TOML file that describes a whole run, from source to gate."""
+"""A recipe: one TOML file that describes a whole run, from sources to shards, or on to the gate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bert_core.config import Config, ConfigError, load
 from tasks.config import (
     BaselinesConfig,
     CleanConfig,
+    DecontaminateConfig,
     DedupConfig,
     EncodeConfig,
     EvaluateConfig,
+    ExtractConfig,
     FinetuneConfig,
     GateConfig,
     PretrainConfig,
@@ -23,17 +27,38 @@ from tasks.config import (
     SplitConfig,
 )
 
+MODEL_SECTIONS = ("pretrain", "finetune", "registry")
 
-class Recipe(Config):
-    """Everything that a run depends on, apart from addresses and secrets, which come from the environment."""
+
+class CorpusRecipe(Config):
+    """From sources to token shards: everything that a corpus depends on, apart from addresses and secrets."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="lowercase letters, digits, dashes")
     seed: int = Field(13, ge=0)
-    source: Source
+    workers: int = Field(0, ge=0, description="parts worked on at a time; 0: one a core of Ray's. Changes no result")
+    sources: dict[str, Source] = Field(min_length=1, description="by name: a section [sources.NAME] each")
+    extract: ExtractConfig = ExtractConfig()
     clean: CleanConfig = CleanConfig()
     dedup: DedupConfig = DedupConfig()
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
     split: SplitConfig = SplitConfig()
     encode: EncodeConfig
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _named(cls, sources: Any) -> Any:
+        """The section's name is the source's."""
+        if not isinstance(sources, Mapping):
+            return sources
+        return {
+            name: {**source, "name": name} if isinstance(source, Mapping) else source
+            for name, source in sources.items()
+        }
+
+
+class Recipe(CorpusRecipe):
+    """From sources to gate."""
+
     pretrain: PretrainConfig
     baselines: BaselinesConfig = BaselinesConfig()
     finetune: FinetuneConfig
@@ -55,12 +80,30 @@ def shipped() -> dict[str, Path]:
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe by path, or by the name of a shipped one.
+    """A whole recipe by path, or by the name of a shipped one.
 
     Raises:
         ConfigError: no such recipe, or a fault in it; the message lists each with key, value and what is legal.
     """
+    return load(_path(name_or_path), Recipe, overrides)
+
+
+def load_corpus_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> CorpusRecipe:
+    """As `load_recipe`; a recipe that ends with the shards is one too."""
+    path = _path(name_or_path)
+    return load(path, Recipe if is_whole(path) else CorpusRecipe, overrides)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file also describes models. One that is not TOML is left to `load` to explain."""
+    try:
+        return any(section in tomllib.loads(path.read_text("utf-8")) for section in MODEL_SECTIONS)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return False
+
+
+def _path(name_or_path: str) -> Path:
     path = shipped().get(name_or_path, Path(name_or_path))
     if not path.exists():
         raise ConfigError(f"{name_or_path}: neither a file nor a shipped recipe; shipped: {', '.join(shipped())}")
-    return load(path, Recipe, overrides)
+    return path

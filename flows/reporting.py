@@ -60,7 +60,9 @@ def _addresses() -> dict[str, str]:
 
 
 def _title(name: str, stage: str) -> str:
-    return "" if name in (stage, "source") else f"{stage} {name.replace('_', ' ')}"
+    if name.startswith("source "):
+        return f"{stage} {name.removeprefix('source ')}"
+    return "" if name == stage else f"{stage} {name.replace('_', ' ')}"
 
 
 def _version(facts: Mapping[str, str]) -> ModelVersion:

@@ -8,19 +8,14 @@ from typing import Any
 
 from prefect import flow
 
-from bert_core.files import file_sha256
 from bert_core.hf import load_config
+from flows.corpus import Refs, build_corpus, folder_content
+from flows.look import publish_look
 from flows.recipe import Recipe
 from flows.reporting import publish_report
 from infra import stack
 from tasks import artifacts
-from tasks.artifacts import ArtifactRef
 from tasks.baselines import BaselinesSpec, baselines
-from tasks.clean import clean
-from tasks.collect import CollectSpec, collect
-from tasks.config import FilesSource, PretrainedTokenizer
-from tasks.dedup import dedup
-from tasks.encode import EncodeSpec, encode
 from tasks.evaluate import EvaluateSpec, evaluate
 from tasks.finetune import FinetuneSpec, finetune
 from tasks.gate import GateSpec, gate
@@ -28,11 +23,13 @@ from tasks.plan import PlanSpec, lineage, plan, starting_point
 from tasks.pretrain import PretrainSpec, pretrain
 from tasks.promote import PromoteSpec, promote
 from tasks.register import RegisterSpec, register
-from tasks.scrape import ScrapeSpec, scrape
-from tasks.split import SplitSpec, split
 from tasks.stage import Stage
 
-Refs = dict[str, ArtifactRef | None]
+ORIGIN = (
+    *("extract", "clean", "dedup", "decontaminate", "split", "encode"),
+    *("start", "pretrain", "finetune", "evaluate"),
+)
+"""Stages whose artifacts are a model's lineage, beside its sources."""
 
 
 @flow(name="retrain", flow_run_name="{recipe.name} {as_of}", persist_result=False)
@@ -51,33 +48,17 @@ def retrain(recipe: Recipe, as_of: str | None = None, ablate: bool = False) -> s
     Stage.memory_roots = staticmethod(lambda: [os.getpid(), *stack.current().pids()])
     started = datetime.now(UTC)
     night = as_of or started.date().isoformat()
-    refs = corpus(recipe, night)
+    refs = build_corpus(recipe, night, recipe.finetune.labels)
     refs |= models(recipe, night, refs, ablate=ablate)
     refs |= release(recipe, night, refs)
-    return publish_report(recipe.name, night, refs, started)
-
-
-def corpus(recipe: Recipe, night: str) -> Refs:
-    """From the source to token shards."""
-    name, labels = recipe.name, recipe.finetune.labels
-    raw = _source(recipe, night)
-    documents = clean(name, recipe.clean, raw, as_of=night)
-    unique = dedup(name, recipe.dedup, documents, artifacts.latest("dedup", name, before=night), as_of=night)
-    sides = SplitSpec(split=recipe.split, labels=labels)
-    divided = split(name, sides, unique, artifacts.latest("split", name, before=night), as_of=night)
-    tokenizer = recipe.encode.tokenizer
-    given = _content(tokenizer.path) if isinstance(tokenizer, PretrainedTokenizer) else None
-    shards = encode(
-        name, EncodeSpec(encode=recipe.encode, labels=labels, tokenizer_content=given), divided, as_of=night
-    )
-    return {"source": raw, "clean": documents, "dedup": unique, "split": divided, "encode": shards}
+    return publish_report(recipe.name, night, refs, started) + publish_look(recipe.name, night, refs)
 
 
 def models(recipe: Recipe, night: str, refs: Refs, *, ablate: bool) -> Refs:
     """From token shards to a fine-tuned classifier, its rivals, and how they compare."""
     name, labels = recipe.name, recipe.finetune.labels
     shared: dict[str, Any] = {"name": name, "seed": recipe.seed, "experiment": recipe.registry.experiment}
-    shared["init_content"] = _content(recipe.pretrain.init) if recipe.pretrain.init else None
+    shared["init_content"] = folder_content(recipe.pretrain.init) if recipe.pretrain.init else None
     decided = plan(name, PlanSpec(model_name=recipe.registry.model_name, as_of=night), refs["encode"], as_of=night)
     start = starting_point(decided)
     encoder = pretrain(name, PretrainSpec(pretrain=recipe.pretrain, **shared), refs["encode"], start, as_of=night)
@@ -116,7 +97,7 @@ def models(recipe: Recipe, night: str, refs: Refs, *, ablate: bool) -> Refs:
 def release(recipe: Recipe, night: str, refs: Refs) -> Refs:
     """From a fine-tuned classifier to a registered version, a verdict, and a promotion or a refusal."""
     name = recipe.name
-    origin = ("source", "clean", "dedup", "split", "encode", "start", "pretrain", "finetune", "evaluate")
+    origin = [key for key in refs if key.startswith("source ")] + [key for key in ORIGIN if key in refs]
     spec = RegisterSpec(
         registry=recipe.registry,
         labels=recipe.finetune.labels,
@@ -130,15 +111,6 @@ def release(recipe: Recipe, night: str, refs: Refs) -> Refs:
     return {"register": version, "gate": verdict, "promote": outcome}
 
 
-def _source(recipe: Recipe, night: str) -> ArtifactRef:
-    name, source = recipe.name, recipe.source
-    if isinstance(source, FilesSource):
-        contents = tuple(file_sha256(artifacts.home() / file.path) for file in source.files)
-        return collect(name, CollectSpec(source=source, files_content=contents), as_of=night)
-    previous = artifacts.latest("scrape", name, before=night)
-    return scrape(name, ScrapeSpec(source=source, as_of=night), previous, as_of=night)
-
-
 def _ablations(recipe: Recipe, tuning: FinetuneSpec) -> dict[str, FinetuneSpec]:
     """The same fine-tuning from other weights."""
     shape = recipe.pretrain.model or load_config(artifacts.home() / str(recipe.pretrain.init))
@@ -147,7 +119,3 @@ def _ablations(recipe: Recipe, tuning: FinetuneSpec) -> dict[str, FinetuneSpec]:
         start = {"start": "init", "init": recipe.pretrain.init}
         variants["without_pretraining"] = tuning.model_copy(update=start)
     return variants
-
-
-def _content(folder: str) -> str:
-    return artifacts.folder_content(artifacts.home() / folder)

@@ -1,15 +1,16 @@
-"""Starts the nightly flow in this process, against the local stack or the servers that the environment names."""
+"""Starts a flow in this process, against the local stack or the servers that the environment names."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import psutil
 
-from flows.recipe import Recipe
+from flows.recipe import CorpusRecipe, Recipe
 from infra import stack
 
 
@@ -18,18 +19,40 @@ class ServerGone(RuntimeError):
 
 
 def run_retrain(recipe: Recipe, *, as_of: str | None = None, ablate: bool = False) -> str:
-    """The report of the run. The stack is started if it does not run; it stays up."""
+    """The report of a whole night."""
+
+    def night() -> str:
+        from flows.retrain import retrain
+
+        report: str = retrain(recipe, as_of=as_of, ablate=ablate)
+        return report
+
+    return _run(night)
+
+
+def run_corpus(recipe: CorpusRecipe, *, as_of: str | None = None) -> str:
+    """The report of a corpus."""
+
+    def night() -> str:
+        from flows.corpus import corpus
+
+        report: str = corpus(recipe, as_of=as_of)
+        return report
+
+    return _run(night)
+
+
+def _run(flow: Callable[[], str]) -> str:
+    """What the flow returns. The stack is started if it does not run; it stays up."""
     running = stack.up(notify=lambda line: print(line, flush=True))
     os.environ.update(running.environment())
     os.environ["BERT_FOUNDRY_RAY_PAGE"] = running.pages.get("ray", "")
     from prefect import tags  # only now: Prefect reads its addresses when it is imported
 
-    from flows.retrain import retrain
-
     mark_crashed()
     with tags(process_tag(os.getpid())):
         try:
-            report: str = retrain(recipe, as_of=as_of, ablate=ablate)
+            report = flow()
         except Exception as error:
             if _answers(running.prefect_api_url):
                 raise

@@ -35,6 +35,7 @@ from bert_core.files import file_sha256, sync, write_json
 
 MANIFEST = "manifest.json"
 MANIFEST_KEYS = {"stage", "name", "key", "content", "created_at", "rows", "dropped", "facts", "files"}
+SOURCES = ("scrape", "collect")
 PROJECT_PACKAGES = ("bert_core", "tasks")
 # Schemas (tasks.config) are hashed by value, and these only carry bytes: an edit there must not rebuild the world.
 PLUMBING = {
@@ -44,6 +45,8 @@ PLUMBING = {
     "tasks",
     "tasks.text",
     "tasks.text.web",
+    "tasks.text.sources",
+    "tasks.text.parts",
     "tasks.artifacts",
     "tasks.stage",
     "tasks.memory",
@@ -130,20 +133,49 @@ def find(stage: str, name: str, key: str) -> ArtifactRef | None:
     return ArtifactRef(stage=stage, name=name, key=key, content=manifest["content"], path=str(path))
 
 
+def every(stage: str, name: str | None = None) -> Iterator[ArtifactRef]:
+    """All published artifacts of a stage, of one name or of all, in the order of their paths."""
+    for path in sorted((store() / stage).glob(f"*/{MANIFEST}")):
+        if path.parent.suffix == ".partial":
+            continue
+        manifest = read_manifest(path.parent)
+        if name is None or manifest["name"] == name:
+            yield ArtifactRef(
+                stage=stage,
+                name=manifest["name"],
+                key=manifest["key"],
+                content=manifest["content"],
+                path=str(path.parent),
+            )
+
+
 def latest(stage: str, name: str, before: str | None = None) -> ArtifactRef | None:
     """The newest published artifact of a stage and name, by the `as_of` fact; only those earlier than `before`."""
-    best: tuple[str, float, ArtifactRef] | None = None
-    for path in sorted((store() / stage).glob(f"{name}-*/{MANIFEST}")):
-        manifest = read_manifest(path.parent)
-        as_of = str(manifest["facts"].get("as_of", ""))
-        if manifest["name"] != name or (before is not None and as_of >= before):
-            continue
-        ref = ArtifactRef(
-            stage=stage, name=name, key=manifest["key"], content=manifest["content"], path=str(path.parent)
-        )
-        if best is None or (as_of, manifest["created_at"]) > best[:2]:
-            best = (as_of, manifest["created_at"], ref)
-    return best and best[2]
+    found = [(_age(ref), ref) for ref in every(stage, name)]
+    fitting = [each for each in found if before is None or each[0][0] < before]
+    return max(fitting, key=lambda each: each[0])[1] if fitting else None
+
+
+def upstream(ref: ArtifactRef) -> dict[str, ArtifactRef]:
+    """What an artifact was made from, directly or not, by stage; `source <name>` for sources. Itself included.
+
+    Earlier artifacts of the same stage, which a night builds on, are left out; so is what is no longer in the store.
+    """
+    found: dict[str, ArtifactRef] = {}
+    waiting = [ref]
+    while waiting:
+        each = waiting.pop(0)
+        name = f"source {each.name}" if each.stage in SOURCES else each.stage
+        if name not in found:
+            found[name] = each
+            inputs = (find(entry["stage"], entry["name"], entry["key"]) for entry in each.manifest["inputs"])
+            waiting += [one for one in inputs if one is not None and one.stage != each.stage]
+    return dict(reversed(found.items()))
+
+
+def _age(ref: ArtifactRef) -> tuple[str, float]:
+    manifest = ref.manifest
+    return str(manifest["facts"].get("as_of", "")), manifest["created_at"]
 
 
 def verify(ref: ArtifactRef) -> None:

@@ -10,6 +10,7 @@ from tasks.artifacts import Draft
 from tasks.config import EncodeConfig
 from tasks.stage import progress, stage
 from tasks.text import encoding
+from tasks.workers import workers
 
 
 class EncodeSpec(Config):
@@ -19,8 +20,9 @@ class EncodeSpec(Config):
     """Content hash of the given tokenizer's folder: the recipe has only its path."""
 
 
-@stage("encode", code="tasks.text.encoding")
+@stage("encode", code="tasks.text.encoding", resume=True)
 def encode(config: EncodeSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Tokenize each side of the split into memory-mapped Arrow shards, with a given vocabulary or one trained here."""
-    (documents,) = inputs
-    encoding.encode(config.encode, documents, config.labels, out, progress("encode documents"))
+    documents, previous = inputs
+    shown = progress("encode documents")
+    encoding.encode(config.encode, documents, config.labels, out, workers(), shown, previous)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from bert_core.config import Config
@@ -23,6 +22,7 @@ from tasks.registry import versions
 from tasks.stage import stage
 from tasks.text import plots
 from tasks.text.comparison import compare_models
+from tasks.text.documents import read_documents
 from tasks.text.predictions import (
     Predictions,
     join_predictions,
@@ -49,7 +49,7 @@ class EvaluateSpec(Config):
 def evaluate(config: EvaluateSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Predict the test side with BERT, the baselines and the champion, and compare them pairwise."""
     documents, classical, classifier, plan, *ablations = inputs
-    test = labelled_side(pq.read_table(documents / "documents.parquet", columns=COLUMNS), "test")
+    test = labelled_side(read_documents(documents, COLUMNS, labelled=True), "test")
     folders = {"bert": classifier / "model"}
     if version := champion_version(plan):
         folders["champion"] = versions.download(versions.get(config.model_name, version))

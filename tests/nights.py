@@ -26,7 +26,7 @@ class Foundry:
 
     def night(self, as_of: str, *overrides: str) -> list[str]:
         host = self.site.removeprefix("http://")
-        where = [f'source.seeds=["{self.site}/"]', f'source.allow_private_hosts=["{host}"]']
+        where = [f'sources.site.seeds=["{self.site}/"]', f'sources.site.allow_private_hosts=["{host}"]']
         return self.command("run", str(RECIPE), "--as-of", as_of, *where, *overrides)
 
     def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:

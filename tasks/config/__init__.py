@@ -1,7 +1,8 @@
 """Schemas of the recipe's sections, one for each stage. `flows/recipe.py` puts them together into a whole recipe."""
 
-from tasks.config.clean import CleanConfig, RecordSelector
-from tasks.config.dedup import DedupConfig
+from tasks.config.clean import CleanConfig
+from tasks.config.dedup import DecontaminateConfig, DedupConfig
+from tasks.config.extract import ExtractConfig, RecordSelector
 from tasks.config.models import (
     BaselinesConfig,
     EvaluateConfig,
@@ -11,7 +12,17 @@ from tasks.config.models import (
     RegisterConfig,
     StepsConfig,
 )
-from tasks.config.sources import FilesSource, LinesFile, Source
+from tasks.config.privacy import PrivacyConfig
+from tasks.config.quality import NormaliseConfig, QualityConfig
+from tasks.config.sources import (
+    DatasetSource,
+    FileBasedSource,
+    FilesSource,
+    PackageSource,
+    Source,
+    WarcSource,
+    WikipediaSource,
+)
 from tasks.config.split import SplitConfig
 from tasks.config.tokens import EncodeConfig, PretrainedTokenizer, Tokenizer, WordPieceTokenizer
 from tasks.config.web import WebSource
@@ -19,21 +30,30 @@ from tasks.config.web import WebSource
 __all__ = [
     "BaselinesConfig",
     "CleanConfig",
+    "DatasetSource",
+    "DecontaminateConfig",
     "DedupConfig",
     "EncodeConfig",
     "EvaluateConfig",
+    "ExtractConfig",
+    "FileBasedSource",
     "FilesSource",
     "FinetuneConfig",
     "GateConfig",
-    "LinesFile",
+    "NormaliseConfig",
+    "PackageSource",
     "PretrainConfig",
     "PretrainedTokenizer",
+    "PrivacyConfig",
+    "QualityConfig",
     "RecordSelector",
     "RegisterConfig",
     "Source",
     "SplitConfig",
     "StepsConfig",
     "Tokenizer",
+    "WarcSource",
     "WebSource",
+    "WikipediaSource",
     "WordPieceTokenizer",
 ]

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from bert_core.config import Config
+from tasks.config.source import SourceConfig
 
 TRACKING = (
     "utm_*",
@@ -63,7 +64,7 @@ class TrapLimits(Config):
     origins: int = Field(16, ge=1, description="schemes, hosts and ports; pages of further ones: `trap: many ports`")
 
 
-class WebSource(Config):
+class WebSource(SourceConfig):
     """A web site to crawl, from its pages, its sitemaps or its feeds; at least one of the three."""
 
     type: Literal["web"] = "web"

@@ -167,6 +167,13 @@ def model_names() -> list[str]:
     return sorted(model.name for model in found)
 
 
+def every() -> list[ModelVersion]:
+    """All versions of all models, oldest first."""
+    found = insist(lambda: client().search_model_versions(), what="listing the model versions")
+    numbers = sorted((version.name, int(version.version)) for version in found)
+    return [get(name, str(number)) for name, number in numbers]
+
+
 def aliases(model_name: str, *, timeout_s: float = PATIENCE_S) -> Aliases:
     """The three aliases of a model; all None if there is no such model yet."""
     try:

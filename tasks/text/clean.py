@@ -1,210 +1,259 @@
-"""Stage clean: pages or lines to documents, every candidate either kept or dropped with its reason."""
+"""Stage clean: raw documents to documents, part by part; every one is kept, or dropped with its reason."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from tasks.artifacts import ArtifactRef, Draft
+from tasks.artifacts import ArtifactRef, Draft, code_hash, home
 from tasks.config import CleanConfig
 from tasks.text import documents as tables
-from tasks.text import extract, filters
-from tasks.text.charset import decode
 from tasks.text.documents import CorpusError
-from tasks.text.filters import LineCounts
 from tasks.text.language import identify_all, identify_in
-from tasks.text.normalise import normalise
+from tasks.text.normalise import normalise_lines
+from tasks.text.parts import Part, Progress, Receipt, Workers, build_parts, part_files
+from tasks.text.privacy import redact
+from tasks.text.quality import Judge
+from tasks.text.quality.boilerplate import Boilerplate, merged
+from tasks.text.reading import LINES, site_of
 from tasks.text.sentences import sentence_starts
-from tasks.text.web.pages import Page, iter_pages
+from tasks.text.takedown import Takedown
 
-Progress = Callable[[int, int], None]
-_HTML = ("text/html", "application/xhtml+xml")
-PAGE = "page"
-"""The kind of a document that is a page's main text."""
+BOILERPLATE = "boilerplate.npy"
+BATCH_CHARACTERS = 4_000_000
+MOST_CHARACTERS = 32_000_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Candidate:
-    """What may become a document."""
+    """A document on its way; `reason` says why it goes, "" so far not."""
 
-    url: str
-    source: str
-    fetched_at: str
+    row: Mapping[str, Any]
     text: str
-    kind: str
-    group: str
-    label: str | None = None
-    title: str = ""
-    meta: str = "{}"
-    context: str = ""
-    """What is in one language with it: its page, or its file."""
-    is_main_text: bool = False
-    """A page's main text, from which boilerplate lines are taken away."""
-    reason: str = ""
-    """Why it is dropped; "" so far not."""
+    levels: Sequence[int]
+    reason: str
     language: str = ""
+    sentences: list[int] = field(default_factory=lambda: [0])
+    redacted: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def id(self) -> str:
+        return tables.document_id(self.row["kind"], self.row["group"], self.text)
 
 
-def clean(config: CleanConfig, pages: ArtifactRef, out: Draft, progress: Progress) -> None:
-    """Clean the pages of a scrape artifact, or the lines of a collect artifact, into documents.parquet.
+def clean(
+    config: CleanConfig,
+    raw: ArtifactRef,
+    takedown: Path | None,
+    out: Draft,
+    workers: Workers,
+    progress: Progress,
+) -> None:
+    """Write documents and rejects, a part for each part of an extract artifact.
+
+    Args:
+        takedown: the list of what must not be in the corpus, if there is one.
 
     Raises:
         CorpusError: nothing was kept; the message has the counts by reason.
     """
-    if (pages / "raw.parquet").exists():
-        candidates, lines = _from_lines(pages), LineCounts()
-    else:
-        lines = LineCounts()
-        candidates = from_pages(config, iter_pages(pages), lines, progress, pages.manifest["rows"].get("seen", 0))
-    write_clean(config, candidates, lines, out, progress)
-
-
-def from_pages(
-    config: CleanConfig, pages: Iterable[Page], lines: LineCounts, progress: Progress, total: int = 0
-) -> Iterator[Candidate]:
-    """Every record of every page; the main text of pages without records; one dropped candidate for other pages.
-
-    Counts the lines of every page on the way, since what is boilerplate is only known after the last.
-    """
-    extract.check_selectors(config.records)
-    for done, page in enumerate(pages, 1):
-        yield from _from_page(config, page, lines)
-        if done % 100 == 0:
-            progress(done, max(done, total))
-
-
-def write_clean(
-    config: CleanConfig, candidates: Iterable[Candidate], lines: LineCounts, out: Draft, progress: Progress
-) -> None:
-    """Judge the candidates and write documents.parquet and rejects.parquet, in the order in which they come."""
-    every = list(candidates)  # `lines` is complete now
-    judged = _without_repeats(_in_language([_filtered(each, lines, config) for each in every], config))
-    kept = [each for each in judged if not each.reason]
-    dropped = [each for each in judged if each.reason]
-    for each in dropped:
-        out.drop(each.reason)
-    out.rows |= {"seen": len(judged), "kept": len(kept)}
-    out.rows |= {f"kept {kind}": sum(each.kind == kind for each in kept) for kind in sorted({k.kind for k in kept})}
+    lines = merged(part_files(raw / LINES), config.boilerplate_pages)
+    lines.save(out.path / BOILERPLATE)
+    files = [str(file) for file in tables.document_files(raw)]
+    make = CleanPart(config, str(out.path / BOILERPLATE), str(takedown) if takedown else None)
+    keys = [_key(file) for file in files]
+    folders = (tables.DOCUMENTS, tables.REJECTS)
+    receipts = build_parts(files, keys, make, out, workers, progress, folders=folders)
     tables.check_balance(out)
-    if not kept:
+    out.facts["redacted"] = dict(sum((Counter(each.facts["redacted"]) for each in receipts), Counter()))
+    out.facts["languages"] = dict(sum((Counter(each.facts["languages"]) for each in receipts), Counter()))
+    out.facts["lines_removed"] = dict(sum((Counter(each.facts["lines_removed"]) for each in receipts), Counter()))
+    if not out.rows["kept"]:
         raise CorpusError(_nothing_kept(out, config))
-    starts = sentence_starts([each.text for each in kept], config.language)
-    rows = [_row(each, sentences) for each, sentences in zip(kept, starts, strict=True)]
-    tables.write_table(out.path / tables.DOCUMENTS, tables.rows_table(rows, tables.DOCUMENT_SCHEMA))
-    rejects = [(each.url, each.kind, each.reason, each.text[: tables.HEAD_CHARACTERS]) for each in dropped]
-    tables.write_table(out.path / tables.REJECTS, tables.rows_table(rejects, tables.CLEAN_REJECT_SCHEMA))
-    progress(len(judged), len(judged))
 
 
-def _from_page(config: CleanConfig, page: Page, lines: LineCounts) -> Iterator[Candidate]:
-    empty = Candidate(
-        url=page.url,
-        source=urlsplit(page.url).netloc,
-        fetched_at=page.fetched_at,
-        text="",
-        kind=PAGE,
-        group=page.url,
-        context=page.url,
-        is_main_text=True,
-    )
-    media = (page.content_type or "text/html").split(";")[0].strip().lower()
-    if media not in (*_HTML, "text/plain"):
-        yield replace(empty, reason=f"content type {media}")
+@dataclass(frozen=True)
+class CleanPart:
+    """Makes a part of a file of raw documents. Pickles; what is costly to have is made where it is used."""
+
+    config: CleanConfig
+    boilerplate: str
+    takedown: str | None
+
+    def __call__(self, file: str, part: Part) -> Receipt:
+        receipt = Receipt(facts={"redacted": Counter(), "languages": Counter(), "lines_removed": Counter()})
+        with (
+            part.writing(tables.DOCUMENTS) as documents,
+            part.writing(tables.REJECTS) as rejects,
+            tables.TableWriter(documents, tables.DOCUMENT_SCHEMA) as into_documents,
+            tables.TableWriter(rejects, tables.REJECT_SCHEMA) as into_rejects,
+        ):
+            for rows in _batches(tables.iter_documents([Path(file)])):
+                for each in self._cleaned(rows, receipt.facts["lines_removed"]):
+                    _count(receipt, each)
+                    if each.reason:
+                        into_rejects.add(tables.reject({**each.row, "text": each.text}, each.reason))
+                    else:
+                        into_documents.add(_row(each))
+        return receipt
+
+    def _cleaned(self, rows: Sequence[Mapping[str, Any]], removed: Counter[str]) -> list[Candidate]:
+        found = [self._prepared(row, removed) for row in rows]
+        self._identify(found)
+        for each in found:
+            self._judge(each, removed)
+        _drop_repeats(found)
+        if self.config.sentences:
+            _find_sentences([each for each in found if not each.reason])
+        return found
+
+    def _prepared(self, row: Mapping[str, Any], removed: Counter[str]) -> Candidate:
+        """Spelling, label, boilerplate. A page's main text loses its boilerplate lines; a record is never edited."""
+        text, levels = normalise_lines(row["text"], row["levels"], self.config.normalise)
+        each = Candidate(row, text, levels, _bad_label(row["label"], self.config.labels))
+        each.reason = self._takedown.refusal(row["url"], "") or each.reason
+        if text and not each.reason:
+            own, own_levels = self._boilerplate.own(text, levels, site_of(row["url"], row["source"]))
+            if not own:
+                each.reason = "boilerplate"
+            elif row["is_main_text"]:
+                removed["boilerplate"] += len(levels) - len(own_levels)
+                each.text, each.levels = own, own_levels
+        return each
+
+    def _identify(self, candidates: Sequence[Candidate]) -> None:
+        texts: dict[str, list[str]] = defaultdict(list)
+        for each in candidates:
+            if not each.reason:
+                texts[each.row["context"]].append(each.text)
+        contexts = {context: identify_all(found) for context, found in texts.items()}
+        for each in candidates:
+            if not each.reason:
+                each.language, score = identify_in(each.text, contexts[each.row["context"]])
+                each.reason = self._wrong_language(each.language, score)
+
+    def _wrong_language(self, language: str, score: float) -> str:
+        if self.config.languages and language not in self.config.languages:
+            return "wrong language"
+        return "uncertain language" if score < self.config.min_language_score else ""
+
+    def _judge(self, each: Candidate, removed: Counter[str]) -> None:
+        if each.reason:
+            return
+        verdict = self._quality.judge(each.text, each.levels, each.language, is_main_text=each.row["is_main_text"])
+        removed.update(verdict.removed)
+        each.reason = verdict.reason
+        if each.reason:
+            return
+        each.text, found = redact(verdict.text, self.config.privacy, each.language)
+        each.redacted = Counter[str](found)
+        each.levels = verdict.levels
+        each.reason = self._takedown.refusal("", each.id)
+
+    @cached_property
+    def _quality(self) -> Judge:
+        return Judge(self.config.quality, home())
+
+    @cached_property
+    def _takedown(self) -> Takedown:
+        return Takedown.load(Path(self.takedown)) if self.takedown else Takedown()
+
+    @cached_property
+    def _boilerplate(self) -> Boilerplate:
+        return Boilerplate.load(Path(self.boilerplate))
+
+
+def _batches(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Rows that are cleaned together. A page's rows stay together; so does a file's, up to `MOST_CHARACTERS`."""
+    batch: list[Mapping[str, Any]] = []
+    characters = 0
+    for row in rows:
+        full = characters >= BATCH_CHARACTERS and row["context"] != batch[-1]["context"]
+        if full or characters >= MOST_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+        batch.append(row)
+        characters += len(row["text"])
+    if batch:
+        yield batch
+
+
+def _count(receipt: Receipt, each: Candidate) -> None:
+    receipt.rows["seen"] += 1
+    if each.reason:
+        receipt.dropped[each.reason] += 1
         return
-    text, charset = decode(page.body, page.content_type)
-    found = replace(empty, meta=json.dumps({"charset": charset}))
-    if media == "text/plain":
-        yield replace(found, text=normalise(text), reason="" if config.page_text else "no records")
-    elif (tree := extract.parse(text)) is None:
-        yield replace(found, reason="empty page")
-    else:
-        lines.add_page([*extract.element_text(tree).split("\n"), *extract.fragments(tree)])
-        yield from _from_tree(config, tree, replace(found, title=extract.title(tree)))
+    receipt.rows["kept"] += 1
+    receipt.rows[f"kept {each.row['kind']}"] += 1
+    receipt.facts["languages"][each.language] += 1
+    receipt.facts["redacted"].update(each.redacted)
 
 
-def _from_tree(config: CleanConfig, tree: extract.HtmlElement, page: Candidate) -> Iterator[Candidate]:
-    records = list(extract.records(tree, config.records))
-    for record in records:
-        yield replace(page, is_main_text=False, kind=record.kind, text=normalise(record.text), label=record.label)
-    if not records:
-        text = normalise(extract.main_text(tree)) if config.page_text else ""
-        yield replace(page, text=text, reason="" if text else "no main text" if config.page_text else "no records")
+def _bad_label(label: str | None, labels: Sequence[str]) -> str:
+    """A label that the recipe reads and the page lacks (""), or one that the recipe does not list."""
+    if label == "":
+        return "no label"
+    return "unknown label" if label is not None and labels and label not in labels else ""
 
 
-def _from_lines(ref: ArtifactRef) -> Iterator[Candidate]:
-    table = tables.read_table(ref / "raw.parquet", tables.RAW_SCHEMA)
-    for row in table.to_pylist():
-        yield Candidate(**row | {"text": normalise(row["text"])}, context=row["source"])
-
-
-def _filtered(each: Candidate, lines: LineCounts, config: CleanConfig) -> Candidate:
-    """Label, boilerplate and quality. A page's main text loses its boilerplate lines; a record is never edited."""
-    reason = each.reason or filters.bad_label(each.label, config)
-    if reason:
-        return replace(each, reason=reason)
-    own = lines.own(each.text, config)
-    if each.text and not own:
-        return replace(each, reason="boilerplate")
-    if not each.is_main_text:
-        return replace(each, reason=filters.quality(each.text, config) or "")
-    reason = filters.quality(own, config, (*filters.QUALITY, filters.unsentenced))
-    return replace(each, text=own, reason=reason or "")
-
-
-def _in_language(candidates: Sequence[Candidate], config: CleanConfig) -> list[Candidate]:
-    texts: dict[str, list[str]] = defaultdict(list)
-    for each in candidates:
-        if not each.reason:
-            texts[each.context].append(each.text)
-    contexts = {context: identify_all(found) for context, found in texts.items()}
-    judged = []
-    for each in candidates:
-        if not each.reason:
-            language, score = identify_in(each.text, contexts[each.context])
-            reason = filters.wrong_language(language, score, config) or ""
-            each = replace(each, language=language, reason=reason)
-        judged.append(each)
-    return judged
-
-
-def _without_repeats(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _drop_repeats(candidates: Sequence[Candidate]) -> None:
     """A second document of one page with the same kind and text would have the first one's id."""
     first: dict[tuple[str, str, str], Candidate] = {}
-    result = []
     for each in candidates:
-        if not each.reason and (winner := first.setdefault((each.kind, each.group, each.text), each)) is not each:
-            other = ", other label" if winner.label != each.label else ""
-            each = replace(each, reason=f"repeated on its page{other}")
-        result.append(each)
-    return result
+        if not each.reason:
+            winner = first.setdefault((each.row["kind"], each.row["group"], each.text), each)
+            if winner is not each:
+                other = ", other label" if winner.row["label"] != each.row["label"] else ""
+                each.reason = f"repeated on its page{other}"
 
 
-def _row(each: Candidate, sentences: list[int]) -> tuple[object, ...]:
-    identity = tables.document_id(each.kind, each.group, each.text)
+def _find_sentences(candidates: Sequence[Candidate]) -> None:
+    by_language: dict[str, list[Candidate]] = defaultdict(list)
+    for each in candidates:
+        by_language[each.language].append(each)
+    for language, found in by_language.items():
+        for each, starts in zip(found, sentence_starts([one.text for one in found], language), strict=True):
+            each.sentences = starts
+
+
+def _row(each: Candidate) -> tuple[object, ...]:
+    row = each.row
+    meta = row["meta"]
+    if each.redacted:
+        meta = json.dumps(json.loads(meta) | {"redacted": dict(sorted(each.redacted.items()))}, sort_keys=True)
     return (
-        identity,
-        each.url,
-        each.source,
-        each.fetched_at,
+        each.id,
+        row["url"],
+        row["source"],
+        row["fetched_at"],
+        row["date"],
         each.language,
-        each.title,
+        row["title"],
         each.text,
-        each.kind,
-        each.label,
-        each.group,
-        sentences,
-        each.meta,
+        list(each.levels),
+        row["kind"],
+        row["label"],
+        row["group"],
+        each.sentences,
+        meta,
     )
+
+
+def _key(file: str) -> str:
+    return hashlib.sha256(f"{code_hash(__name__)}\n{file}".encode()).hexdigest()
 
 
 def _nothing_kept(out: Draft, config: CleanConfig) -> str:
     if not out.rows["seen"]:
-        return "the corpus is empty: the source gave no page and no line; check the source's addresses or files"
+        return "the corpus is empty: the sources gave no text; see what extract dropped, and check the sources"
     return (
         f"the corpus is empty: all {out.rows['seen']} candidates were dropped ({tables.reasons(out)}); "
-        f"check clean.language = {config.language!r}, clean.labels = {list(config.labels)}, the selectors in "
-        "clean.records and the limits in clean"
+        f"check clean.languages = {list(config.languages)}, clean.labels = {list(config.labels)}, the selectors in "
+        "extract.records and the thresholds in clean.quality"
     )

@@ -1,4 +1,4 @@
-"""The tables that the corpus stages hand to each other: schemas, ids, reading and writing.
+"""The tables that the corpus stages hand to each other, part by part: schemas, ids, reading and writing.
 
 Every stage keeps the columns of the one before and adds its own, so a document carries its history with it.
 """
@@ -6,57 +6,65 @@ Every stage keeps the columns of the one before and adds its own, so a document 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.artifacts import ArtifactRef, Draft
+from tasks.text.parts import part_files
 
-DOCUMENTS = "documents.parquet"
-REJECTS = "rejects.parquet"
+DOCUMENTS = "documents"
+REJECTS = "rejects"
 HEAD_CHARACTERS = 300
+BATCH_DOCUMENTS = 512
 
-RAW_SCHEMA = pa.schema(
+Schema = pa.Schema
+_STRING, _LEVELS = pa.string(), pa.list_(pa.int8())
+EXTRACTED_SCHEMA = pa.schema(
     [
-        ("url", pa.string()),
-        ("source", pa.string()),
-        ("fetched_at", pa.string()),
-        ("text", pa.string()),
-        ("kind", pa.string()),
-        ("label", pa.string()),
-        ("group", pa.string()),
+        ("url", _STRING),
+        ("source", _STRING),  # the recipe's name for it
+        ("fetched_at", _STRING),
+        ("date", _STRING),  # of publication
+        ("language", _STRING),  # as the source states it
+        ("title", _STRING),
+        ("text", _STRING),
+        ("levels", _LEVELS),  # of each line: 1 to 6 = heading, 0 = other
+        ("kind", _STRING),
+        ("label", _STRING),
+        ("group", _STRING),
+        ("context", _STRING),
+        ("is_main_text", pa.bool_()),
+        ("meta", _STRING),
     ]
 )
 DOCUMENT_SCHEMA = pa.schema(
     [
-        ("id", pa.string()),
-        ("url", pa.string()),
-        ("source", pa.string()),
-        ("fetched_at", pa.string()),
-        ("language", pa.string()),
-        ("title", pa.string()),
-        ("text", pa.string()),
-        ("kind", pa.string()),
-        ("label", pa.string()),
-        ("group", pa.string()),
+        ("id", _STRING),
+        ("url", _STRING),
+        ("source", _STRING),
+        ("fetched_at", _STRING),
+        ("date", _STRING),
+        ("language", _STRING),
+        ("title", _STRING),
+        ("text", _STRING),
+        ("levels", _LEVELS),
+        ("kind", _STRING),
+        ("label", _STRING),
+        ("group", _STRING),
         ("sentences", pa.list_(pa.int32())),
-        ("meta", pa.string()),
+        ("meta", _STRING),
     ]
 )
-CLEAN_REJECT_SCHEMA = pa.schema(
-    [("url", pa.string()), ("kind", pa.string()), ("reason", pa.string()), ("text", pa.string())]
-)
-DUPLICATE_SCHEMA = pa.schema(
+REJECT_SCHEMA = pa.schema(
     [
-        ("id", pa.string()),
-        ("url", pa.string()),
-        ("kind", pa.string()),
-        ("reason", pa.string()),
-        ("duplicate_of", pa.string()),
-        ("similarity", pa.float64()),
-        ("text", pa.string()),
+        *((name, _STRING) for name in ("id", "url", "source", "kind", "reason", "detail", "text")),
+        ("characters", pa.int32()),  # of the whole text; `text` is its head
     ]
 )
 
@@ -99,13 +107,82 @@ def read_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     return table
 
 
-def read_documents(ref: ArtifactRef) -> pa.Table:
-    return read_table(ref / DOCUMENTS, DOCUMENT_SCHEMA)
+def document_files(ref: ArtifactRef | Path) -> list[Path]:
+    """The parts of an artifact's documents, in order.
+
+    Raises:
+        CorpusError: there are none.
+    """
+    files = part_files(ref / DOCUMENTS)
+    if not files:
+        raise CorpusError(f"{ref / DOCUMENTS}: no parts of documents; the stage that writes them has not run")
+    return files
+
+
+def read_documents(
+    ref: ArtifactRef | Path, columns: Sequence[str] | None = None, *, labelled: bool = False
+) -> pa.Table:
+    """All documents as one table, for what is known to be small.
+
+    Args:
+        columns: by default all.
+        labelled: only those with a label.
+    """
+    filters = pc.field("label").is_valid() if labelled else None
+    wanted = list(columns) if columns else None
+    return pa.concat_tables(pq.read_table(file, columns=wanted, filters=filters) for file in document_files(ref))
+
+
+def iter_documents(files: Iterable[Path], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows one by one; memory holds a batch of them."""
+    wanted = list(columns) if columns else None
+    for file in files:
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(BATCH_DOCUMENTS, columns=wanted):
+                yield from batch.to_pylist()
+
+
+class TableWriter:
+    """Rows to a Parquet file in row groups of `BATCH_DOCUMENTS`; its bytes are a function of the rows alone.
+
+    Row groups are small, so that a reader needs the memory of one batch however long the texts are.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._pending: list[tuple[object, ...]] = []
+
+    def add(self, row: tuple[object, ...]) -> None:
+        """A row, in the order of the schema's fields."""
+        self._pending.append(row)
+        if len(self._pending) == BATCH_DOCUMENTS:
+            self._flush()
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._writer.write_table(rows_table(self._pending, self._schema))
+            self._pending.clear()
 
 
 def column(table: pa.Table, name: str) -> list[str]:
     values: list[str] = table[name].to_pylist()
     return values
+
+
+def reject(row: Mapping[str, Any], reason: str, detail: str = "") -> tuple[object, ...]:
+    """A row of rejects, in the order of REJECT_SCHEMA, for a document that goes."""
+    text = row.get("text") or ""
+    head = text[:HEAD_CHARACTERS]
+    return (row.get("id", ""), row["url"], row["source"], row["kind"], reason, detail, head, len(text))
 
 
 def rows_table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:

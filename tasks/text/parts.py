@@ -23,6 +23,8 @@ from tasks.artifacts import ArtifactRef, Draft
 RECEIPTS = "receipts"
 PARTS = "parts.json"
 
+Progress = Callable[[int, int], None]
+"""Told (done, total) as work goes on."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -110,7 +112,7 @@ def build_parts(
     make: Callable[[Any, Part], Receipt],
     out: Draft,
     workers: Workers,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     *,
     folders: Sequence[str],
     previous: ArtifactRef | None = None,
@@ -135,6 +137,7 @@ def build_parts(
         progress(len(receipts), len(items))
     ordered = [receipts[number] for number in range(len(items))]
     _discard_strangers(out.path, folders, len(items))
+    out.rows |= {"seen": 0, "kept": 0} | out.rows
     for receipt in ordered:
         for name, count in receipt.rows.items():
             out.rows[name] = out.rows.get(name, 0) + count

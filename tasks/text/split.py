@@ -2,17 +2,22 @@
 
 Sides are given to groups and clusters, not to documents. A side that was given once is remembered in `sides.parquet`,
 also for documents that are gone, so a page that is away for a night comes back to its own side.
+
+The training side is mixed here too: a source's weight says how often each of its documents is read.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tasks.artifacts import ArtifactRef, Draft
 from tasks.config import SplitConfig
@@ -20,13 +25,14 @@ from tasks.text import documents as tables
 from tasks.text.components import Components
 from tasks.text.dedup import GONE, GONE_SCHEMA
 from tasks.text.documents import CorpusError, column
+from tasks.text.parts import Part, Progress, Receipt, Workers, build_parts
 
 SIDES = ("train", "validation", "test")
 SIDES_FILE = "sides.parquet"
 SIDES_SCHEMA = pa.schema([("id", pa.string()), ("group", pa.string()), ("split", pa.string())])
-REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "url", "kind", "reason", "text")])
 BRIDGE = "near-duplicate across the split"
 TORN_GROUP = "group on several sides of the split"
+UNMIXED = "left out by its source's weight"
 
 Hub = tuple[str, str]
 """What holds documents together: ("group", a page) or ("cluster", its id)."""
@@ -50,25 +56,45 @@ class Memory:
 
 
 def split(
-    config: SplitConfig, documents: ArtifactRef, previous: ArtifactRef | None, labels: Sequence[str], out: Draft
+    config: SplitConfig,
+    documents: ArtifactRef,
+    gone: ArtifactRef,
+    previous: ArtifactRef | None,
+    labels: Sequence[str],
+    weights: Mapping[str, float],
+    out: Draft,
+    workers: Workers,
+    progress: Progress,
 ) -> None:
-    """Write documents.parquet (with `split`), rejects.parquet and sides.parquet.
+    """Write documents (with `split`) and rejects part by part, and sides.parquet.
 
     Args:
-        documents: a dedup artifact.
+        documents: an artifact with clusters.
+        gone: the dedup artifact, with the clusters of what was there on earlier nights.
         previous: the split artifact of the night before, if any: its documents, pages and clusters keep their sides.
         labels: every side must hold each of them.
+        weights: by source; 0.5 takes every second document for training, chosen by its id, and 2 takes each twice.
 
     Raises:
         CorpusError: a side is empty or lacks a label; names them and the counts.
     """
-    table = tables.read_documents(documents)
-    found = [Document(*row) for row in zip(*(column(table, name) for name in ("id", "group", "cluster")), strict=True)]
-    gone = tables.read_table(documents / GONE, GONE_SCHEMA)
+    files = tables.document_files(documents)
+    found = [_sides_of(file) for file in files]
+    ghosts = tables.read_table(gone / GONE, GONE_SCHEMA)
     memory = _memory(previous)
-    sides, dropped = assign(config, found, dict(zip(column(gone, "id"), column(gone, "cluster"), strict=True)), memory)
-    _write(table, sides, dropped, memory, out)
-    _check(tables.read_table(out.path / tables.DOCUMENTS), labels)
+    clusters = dict(zip(column(ghosts, "id"), column(ghosts, "cluster"), strict=True))
+    sides, dropped = assign(config, [each for part in found for each in part], clusters, memory)
+    _remember(out, found, sides, memory)
+    items = [
+        (str(file), [sides.get(each.id, dropped.get(each.id, "")) for each in part])
+        for file, part in zip(files, found, strict=True)
+    ]
+    keys = [hashlib.sha256(repr(verdicts).encode()).hexdigest() for _, verdicts in items]
+    make = _WritePart(config.seed, tuple(sorted(weights.items())))
+    build_parts(items, keys, make, out, workers, progress, folders=(tables.DOCUMENTS, tables.REJECTS))
+    tables.check_balance(out)
+    out.rows = {**dict.fromkeys(SIDES, 0), **dict(sorted(out.rows.items()))}
+    _check(out.rows, labels)
 
 
 def assign(
@@ -162,44 +188,69 @@ def _remembered(
     return hub_sides
 
 
-def _write(table: pa.Table, sides: dict[str, str], dropped: dict[str, str], memory: Memory, out: Draft) -> None:
-    ids = column(table, "id")
-    kept = table.take(pa.array([row for row, key in enumerate(ids) if key in sides], pa.int64()))
-    column_ = pa.array([sides[key] for key in column(kept, "id")], pa.string())
-    kept = kept.append_column("split", column_)
-    tables.write_table(out.path / tables.DOCUMENTS, kept)
-    rejects = [
-        (row["id"], row["url"], row["kind"], dropped[row["id"]], row["text"][: tables.HEAD_CHARACTERS])
-        for row in table.select(["id", "url", "kind", "text"]).to_pylist()
-        if row["id"] in dropped
-    ]
-    tables.write_table(out.path / tables.REJECTS, tables.rows_table(rejects, REJECT_SCHEMA))
-    groups = memory.groups | dict(zip(column(kept, "id"), column(kept, "group"), strict=True))
+def _sides_of(file: Path) -> list[Document]:
+    table = pq.read_table(file, columns=["id", "group", "cluster"])
+    return [Document(*row) for row in zip(*(column(table, name) for name in table.column_names), strict=True)]
+
+
+def _remember(out: Draft, found: Sequence[Sequence[Document]], sides: dict[str, str], memory: Memory) -> None:
+    groups = memory.groups | {each.id: each.group for part in found for each in part}
     every = sorted((memory.sides | sides).items())
     remembered = tables.rows_table([(key, groups[key], side) for key, side in every], SIDES_SCHEMA)
     tables.write_table(out.path / SIDES_FILE, remembered)
-    for reason in dropped.values():
-        out.drop(reason)
-    out.rows |= {"seen": table.num_rows, "kept": kept.num_rows, "remembered": len(every)}
-    out.rows |= _counts(kept)
-    tables.check_balance(out)
+    out.rows["remembered"] = len(every)
 
 
-def _counts(table: pa.Table) -> dict[str, int]:
-    """Documents by side, and by side and label."""
-    sides, labels = column(table, "split"), column(table, "label")
-    counts: Counter[str] = Counter(sides) + Counter(
-        f"{s}/{label}" for s, label in zip(sides, labels, strict=True) if label
-    )
-    return dict.fromkeys(SIDES, 0) | dict(sorted(counts.items()))
+@dataclass(frozen=True)
+class _WritePart:
+    seed: int
+    weights: tuple[tuple[str, float], ...]
+
+    def __call__(self, item: tuple[str, Sequence[str]], part: Part) -> Receipt:
+        """`item`: a file of documents, and for each of its rows the side, or the reason why it goes."""
+        file, verdicts = item
+        receipt, weights = Receipt(), dict(self.weights)
+        schema = pq.read_schema(file).append(pa.field("split", pa.string())).remove_metadata()
+        with (
+            part.writing(tables.DOCUMENTS) as kept,
+            part.writing(tables.REJECTS) as dropped,
+            tables.TableWriter(kept, schema) as documents,
+            tables.TableWriter(dropped, tables.REJECT_SCHEMA) as rejects,
+        ):
+            for row, verdict in zip(tables.iter_documents([Path(file)]), verdicts, strict=True):
+                reason = "" if verdict in SIDES else verdict
+                weight = weights.get(row["source"], 1.0) if verdict == "train" else 1.0
+                copies = 0 if reason else copies_of(self.seed, row["id"], weight)
+                if not copies:
+                    rejects.add(tables.reject(row, reason or UNMIXED))
+                    receipt.dropped[reason or UNMIXED] += 1
+                for _ in range(copies):
+                    documents.add((*row.values(), verdict))
+                _count(receipt.rows, row, verdict, copies)
+        return receipt
 
 
-def _check(table: pa.Table, labels: Sequence[str]) -> None:
-    counts = _counts(table)
-    shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+def copies_of(seed: int, key: str, weight: float) -> int:
+    """How often a document is taken: the weight's whole part, and once more with the probability of the rest."""
+    digest = hashlib.sha256(f"mix {seed}\n{key}".encode()).digest()
+    return int(weight) + (int.from_bytes(digest[:8], "big") / 2**64 < weight % 1)
+
+
+def _count(rows: Counter[str], row: Mapping[str, Any], side: str, copies: int) -> None:
+    rows["seen"] += 1
+    if copies:
+        rows["kept"] += 1
+        rows[side] += 1
+        rows["repeated by weight"] += copies - 1
+        if row["label"]:
+            rows[f"{side}/{row['label']}"] += 1
+
+
+def _check(counts: Mapping[str, int], labels: Sequence[str]) -> None:
+    shown = ", ".join(f"{name} {count}" for name, count in counts.items() if name.split("/")[0] in SIDES)
     advice = "crawl more documents, raise split.test_share / split.validation_share or take another split.seed"
     for side in SIDES:
-        if not counts[side]:
+        if not counts.get(side):
             raise CorpusError(f"the {side} side of the split is empty ({shown}); {advice}")
         for label in labels:
             if not counts.get(f"{side}/{label}"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import bz2
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -10,9 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
+from tokenizers import models, trainers
 from transformers import AutoTokenizer
 
-from bert_core.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerError, load, train_wordpiece
+from bert_core.tokenizer import (
+    SPECIAL_TOKENS,
+    Tokenizer,
+    TokenizerError,
+    load,
+    train_bpe,
+    train_unigram,
+    train_wordpiece,
+)
 
 TEXTS = [
     "The quick brown fox doesn't jump over 13 lazy dogs.",
@@ -24,8 +35,11 @@ TEXTS = [
     "",
 ]
 TRAIN = """
-from bert_core.tokenizer import train_wordpiece
-print(train_wordpiece(iter(open({path!r}, encoding="utf-8").read().split("\\n")), 600, 1, True).fingerprint)
+from bert_core.tokenizer import train_bpe, train_unigram, train_wordpiece
+texts = open({path!r}, encoding="utf-8").read().split("\\n")
+print(train_wordpiece(texts, 600, 1, True).fingerprint)
+print(train_bpe(texts, 600, 2).fingerprint)
+print(train_unigram(texts, 600, 2, True).fingerprint)
 """
 
 
@@ -109,15 +123,107 @@ def test_fingerprint_depends_on_the_normaliser_and_on_each_token(minilm: Path, t
     assert len({cased, load(tmp_path).fingerprint, load(minilm).fingerprint}) == 3
 
 
-def test_training_again_in_other_processes_gives_the_same_vocabulary(
+def test_training_again_in_other_processes_gives_the_same_vocabularies(
     corpus: list[str], trained: Tokenizer, tmp_path: Path
 ) -> None:
     path = tmp_path / "corpus.txt"
     path.write_bytes("\n".join(line.replace("\n", " ") for line in corpus).encode())
     command = [sys.executable, "-c", TRAIN.format(path=str(path))]
-    prints = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(3)}
-    assert len(prints) == 1
+    prints = [
+        subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, "RAYON_NUM_THREADS": threads}
+        ).stdout
+        for threads in ("1", "4", "4")
+    ]
+    assert len(set(prints)) == 1
+    assert len(set(prints[0].split())) == 3
     assert train_wordpiece(iter(corpus), 600, 1, lowercase=True).fingerprint == trained.fingerprint
+
+
+@pytest.fixture(scope="module")
+def families(corpus: list[str]) -> dict[str, Tokenizer]:
+    return {"bpe": train_bpe(corpus, 600, 2), "unigram": train_unigram(corpus, 600, 2, lowercase=True)}
+
+
+@pytest.mark.parametrize("name", ["bpe", "unigram"])
+def test_other_families_are_saved_loaded_pickled_and_read_by_transformers(
+    name: str, families: dict[str, Tokenizer], tmp_path: Path
+) -> None:
+    tokenizer = families[name]
+    tokenizer.save(tmp_path)
+    again, oracle = load(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    expected = [each.ids.tolist() for each in tokenizer.encode_batch(TEXTS)]
+    assert tokenizer.vocab_size == len(oracle) == 600
+    assert again.fingerprint == pickle.loads(pickle.dumps(tokenizer)).fingerprint == tokenizer.fingerprint
+    assert [each.ids.tolist() for each in again.encode_batch(TEXTS)] == expected
+    assert oracle(TEXTS, add_special_tokens=False)["input_ids"] == expected
+    roles = ("pad", "unk", "cls", "sep", "mask")
+    assert [getattr(again, f"{role}_id") for role in roles] == [getattr(oracle, f"{role}_token_id") for role in roles]
+    assert oracle("a", "b")["input_ids"][0] == again.cls_id
+    assert np.flatnonzero(again.is_special).tolist() == [0, 1, 2, 3, 4]
+    (special,) = again.encode_batch(["<s> [SEP] <mask> [MASK] </s>"])
+    assert not again.is_special[special.ids[special.ids != again.unk_id]].any()
+
+
+def test_bpe_knows_every_text_and_gives_it_back(families: dict[str, Tokenizer]) -> None:
+    bpe = families["bpe"]
+    for text, encoding in zip(TEXTS, bpe.encode_batch(TEXTS), strict=True):
+        assert bpe.unk_id not in encoding.ids
+        assert bpe.backend.decode(encoding.ids.tolist(), skip_special_tokens=False) == text
+    (encoding,) = bpe.encode_batch(["it's  late, now"])
+    words = [encoding.offsets[start][0] for start in np.flatnonzero(encoding.word_starts)]
+    assert words == [0, 2, 5, 6, 10, 12]
+
+
+def test_unigram_marks_words_with_a_bar_and_prefers_frequent_pieces(families: dict[str, Tokenizer]) -> None:
+    unigram = families["unigram"]
+    (encoding,) = unigram.encode_batch(["The film"])
+    tokens = [unigram.tokens[token] for token in encoding.ids]
+    assert tokens[0] == "▁the"
+    assert "".join(tokens) == "▁the▁film"
+    assert [tokens[start][0] for start in np.flatnonzero(encoding.word_starts)] == ["▁", "▁"]
+    scores = [score for _, score in json.loads(unigram.backend.to_str())["model"]["vocab"][5:]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_unigram_has_fewer_tokens_than_the_librarys_trainer(corpus: list[str], families: dict[str, Tokenizer]) -> None:
+    ours = families["unigram"]
+    library = tokenizers.Tokenizer(models.Unigram())
+    library.normalizer, library.pre_tokenizer = ours.backend.normalizer, ours.backend.pre_tokenizer
+    trainer = trainers.UnigramTrainer(
+        vocab_size=600, special_tokens=list(ours.special_tokens.values()), unk_token="<unk>", show_progress=False
+    )
+    library.train_from_iterator(corpus, trainer)
+    counts = [
+        sum(len(each.ids) for each in tokenizer.encode_batch(corpus))
+        for tokenizer in (ours, Tokenizer(library, special_tokens=ours.special_tokens))
+    ]
+    assert counts[0] < 1.02 * counts[1]
+
+
+def test_rare_characters_are_unknown_to_unigram_and_split_its_words() -> None:
+    tokenizer = train_unigram(["ab ab ab a☃b"], 100, 2, lowercase=True)
+    (encoding,) = tokenizer.encode_batch(["a☃b"])
+    assert (encoding.ids == tokenizer.unk_id).sum() == 1
+    with pytest.raises(TokenizerError, match="no character occurs 9 times"):
+        train_unigram(["ab"], 100, 9, lowercase=True)
+
+
+def test_merges_dropped_at_random_are_refused(tmp_path: Path, families: dict[str, Tokenizer]) -> None:
+    families["bpe"].save(tmp_path)
+    config = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    config["model"]["dropout"] = 0.1
+    (tmp_path / "tokenizer.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(TokenizerError, match=r"dropped at random \(dropout 0\.1"):
+        load(tmp_path)
+
+
+def test_special_tokens_are_found_without_a_configuration(tmp_path: Path, families: dict[str, Tokenizer]) -> None:
+    for name, tokenizer in families.items():
+        tokenizer.save(tmp_path / name)
+        for file in ("tokenizer_config.json", "special_tokens_map.json"):
+            (tmp_path / name / file).unlink()
+        assert load(tmp_path / name).special_tokens == tokenizer.special_tokens
 
 
 def test_a_trained_vocabulary_has_the_size_asked_for_and_splits_its_own_text(

@@ -96,7 +96,7 @@ def test_a_worker_runs_the_night_that_the_api_asks_for(
 ) -> None:
     port = free_port()
     host = f"127.0.0.1:{port}"
-    where = [f'source.seeds=["http://{host}/"]', f'source.allow_private_hosts=["{host}"]']
+    where = [f'sources.site.seeds=["http://{host}/"]', f'sources.site.allow_private_hosts=["{host}"]']
     names = ['name="scheduled"', 'registry.model_name="scheduled"', 'registry.experiment="scheduled"']
     deploy(stack, [*where, *names])
     (deployment,) = prefect.deployments("scheduled")

@@ -9,14 +9,20 @@ from pathlib import Path
 import pytest
 
 from bert_core.config import ConfigError, dump_json
-from flows.recipe import Recipe, load_recipe, shipped
+from flows.recipe import load_corpus_recipe, load_recipe, shipped
 
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_recipe_is_legal_and_survives_json(name: str) -> None:
-    recipe = load_recipe(name)
+    recipe = load_corpus_recipe(name)
     assert recipe.name == name
-    assert Recipe.model_validate_json(dump_json(recipe)) == recipe
+    assert type(recipe).model_validate_json(dump_json(recipe)) == recipe
+    assert all(source.name == key for key, source in recipe.sources.items())
+
+
+def test_there_is_a_recipe_for_every_type_of_source() -> None:
+    types = {source.type for name in shipped() for source in load_corpus_recipe(name).sources.values()}
+    assert types == {"web", "warc", "wikipedia", "files", "dataset", "package"}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +32,7 @@ def test_every_shipped_recipe_is_legal_and_survives_json(name: str) -> None:
         ("finetune.epochs='many'", ["finetune.epochs = 'many'", "number"]),
         ("finetun.epochs=2", ["finetun = ", "unknown key", "finetune"]),
         ("dedup.treshold=0.5", ["dedup.treshold = 0.5", "unknown key", "threshold"]),
-        ("source.type='ftp'", ["source", "ftp", "'web', 'files'"]),
+        ("sources.site.type='ftp'", ["sources.site", "ftp", "'web', 'files'"]),
         ("pretrain.batch.samples=8", ["pretrain.batch", "rows", "samples"]),
         ("finetune.labels=['only']", ["finetune.labels", "at least 2"]),
         ("clean.labels=['a', 'b']", ["clean.labels", "finetune.labels", "differ"]),

@@ -11,9 +11,11 @@ from transformers import AutoTokenizer
 from bert_core import tokenizer as tokenizers
 from bert_core.shards import ShardError, open_shards
 from tasks import artifacts
-from tasks.artifacts import ArtifactRef, Draft
-from tasks.config import EncodeConfig, PretrainedTokenizer, WordPieceTokenizer
-from tasks.text.encoding import EncodeError, encode, sentence_starts
+from tasks.artifacts import Draft
+from tasks.config.tokens import BpeTokenizer, EncodeConfig, PretrainedTokenizer, UnigramTokenizer, WordPieceTokenizer
+from tasks.text.encoding import EncodeError, encode
+from tasks.text.parts import Serial
+from tasks.text.vocabulary import sample
 
 LABELS = ("negative", "positive")
 WORDPIECE = EncodeConfig(tokenizer=WordPieceTokenizer(vocab_size=200, min_frequency=1), documents_per_shard=3)
@@ -30,7 +32,9 @@ def document(index: int, split: str, label: str | None, text: str | None = None)
         "label": label,
         "sentences": starts if text is None else [0],
         "split": split,
-        "url": "not read",
+        "url": f"https://example.org/{split}/{index}",
+        "source": "films",
+        "language": "fr" if index % 4 == 3 else "en",
     }
 
 
@@ -43,14 +47,16 @@ def corpus(*extra: dict[str, object]) -> list[dict[str, object]]:
 
 
 def encoded(folder: Path, rows: list[dict[str, object]], config: EncodeConfig = WORDPIECE) -> Draft:
+    """Documents in parts of five."""
     source, out = folder / "split", Draft(folder / "encode")
-    source.mkdir()
+    (source / "documents").mkdir(parents=True)
     out.path.mkdir()
-    schema = pa.schema([*((name, pa.string()) for name in ("id", "text", "kind", "label", "split", "url"))])
-    schema = schema.append(pa.field("sentences", pa.list_(pa.int32())))
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), source / "documents.parquet")
-    ref = ArtifactRef(stage="split", name="x", key="x", content="x", path=str(source))
-    encode(config, ref, LABELS, out, lambda done, total: None)
+    names = ("id", "text", "kind", "label", "split", "url", "source", "language")
+    schema = pa.schema([*((name, pa.string()) for name in names), ("sentences", pa.list_(pa.int32()))])
+    for part, start in enumerate(range(0, len(rows), 5)):
+        table = pa.Table.from_pylist(rows[start : start + 5], schema=schema)
+        pq.write_table(table, source / "documents" / f"part-{part:05d}.parquet")
+    encode(config, source, LABELS, out, Serial(), lambda done, total: None)
     return out
 
 
@@ -61,7 +67,7 @@ def test_every_document_is_in_its_split_with_its_label_and_text(tmp_path: Path) 
     assert out.rows == {"seen": 13, "train": 8, "validation": 3, "test": 2}
     for split, size in out.facts["documents"].items():
         shards = open_shards(out.path / split, fingerprint=tokenizer.fingerprint, verify=True)
-        assert len(list((out.path / split).glob("shard-*.arrow"))) == -(-size // 3)
+        assert len(list((out.path / split).glob("part-*.arrow"))) >= -(-size // 3)
         expected = [row for row in rows if row["split"] == split]
         assert shards.label_names == LABELS
         assert shards.document_ids == [row["id"] for row in expected]
@@ -83,13 +89,6 @@ def test_sentences_start_at_the_tokens_of_their_first_words(tmp_path: Path) -> N
     assert shards.sentence_starts(index).tolist() == [0, len(parts[0]), len(parts[0]) + len(parts[1])]
 
 
-def test_sentences_without_tokens_disappear(minilm: Path) -> None:
-    (encoding,) = tokenizers.load(minilm).encode_batch(["\u200b one two \u200b three."])
-    assert sentence_starts(encoding, [0, 3, 7, 9, 18]).tolist() == [0, 1, 2]
-    (nothing,) = tokenizers.load(minilm).encode_batch([" "])
-    assert sentence_starts(nothing, [0]).tolist() == []
-
-
 def test_facts_tell_what_the_text_cost(tmp_path: Path) -> None:
     out = encoded(tmp_path, corpus(document(99, "test", None, text="☃ ☃ film"), document(98, "test", None, text="")))
     tokens = sum(out.facts["tokens"].values())
@@ -99,6 +98,47 @@ def test_facts_tell_what_the_text_cost(tmp_path: Path) -> None:
     assert 1 <= out.facts["fertility"] < 2
     tokenizer = tokenizers.load(out.path / "tokenizer")
     assert (out.facts["tokenizer"], out.facts["vocab_size"]) == (tokenizer.fingerprint, tokenizer.vocab_size)
+    assert out.facts["tokenizer_type"] == "wordpiece"
+    languages = out.facts["languages"]
+    assert list(languages) == ["en", "fr"]
+    assert languages["en"]["documents"] + languages["fr"]["documents"] == 15
+    assert languages["en"]["tokens"] + languages["fr"]["tokens"] == tokens
+    assert languages["en"]["unknown_rate"] == 0
+    assert languages["fr"]["unknown_rate"] == pytest.approx(2 / languages["fr"]["tokens"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"), [(BpeTokenizer(vocab_size=300), "it is"), (UnigramTokenizer(vocab_size=100), "it is")]
+)
+def test_other_tokenizers_are_trained_too(config: BpeTokenizer | UnigramTokenizer, words: str, tmp_path: Path) -> None:
+    out = encoded(tmp_path, corpus(), EncodeConfig(tokenizer=config))
+    assert out.facts["tokenizer_type"] == config.type
+    assert out.facts["sample"] == {"vocabulary": config.type, "documents": 8, "characters": 262}
+    tokenizer = tokenizers.load(out.path / "tokenizer")
+    shards = open_shards(out.path / "train", fingerprint=tokenizer.fingerprint)
+    oracle = AutoTokenizer.from_pretrained(out.path / "tokenizer")
+    assert shards.tokens(0).tolist() == oracle(SENTENCES[0], add_special_tokens=False)["input_ids"]
+    assert shards.sentence_starts(2)[0] == 0
+    assert len(shards.sentence_starts(2)) == 3
+
+
+def test_the_sample_keeps_to_its_budget_whatever_the_parts(tmp_path: Path) -> None:
+    rows = corpus()
+    for name, order in (("forth", rows), ("back", rows[::-1])):
+        (tmp_path / name).mkdir()
+        encoded(tmp_path / name, order)
+    files = [sorted((tmp_path / name / "split/documents").glob("*")) for name in ("forth", "back")]
+    texts = [str(row["text"]) for row in rows if row["split"] == "train"]
+    everything = sample(files[0], 10_000, 100)
+    assert sorted(everything) == sorted(texts)
+    for characters, documents in ((10_000, 3), (100, 100), (60, 2), (5, 100)):
+        few = sample(files[0], characters, documents)
+        assert few == sample(files[1], characters, documents)
+        assert few
+        if characters > 5:
+            assert few == everything[: len(few)]
+            following = sum(map(len, everything[: len(few) + 1]))
+            assert len(few) == documents or following > characters >= sum(map(len, few))
 
 
 def test_the_vocabulary_is_of_the_training_split_alone(tmp_path: Path) -> None:

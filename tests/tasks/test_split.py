@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.artifacts import ArtifactRef
+from tasks.artifacts import ArtifactRef, Draft
 from tasks.config import DedupConfig, SplitConfig
 from tasks.text.dedup import dedup
 from tasks.text.documents import CorpusError
-from tasks.text.split import BRIDGE, SIDES_FILE, Document, Memory, assign, side_of, split
+from tasks.text.parts import Serial
+from tasks.text.split import BRIDGE, SIDES_FILE, UNMIXED, Document, Memory, assign, copies_of, side_of, split
 from tests.tasks.corpora import documents, ignore, publish, reasons, rows
 
 CONFIG = SplitConfig()
@@ -26,8 +27,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Nights:
     """Dedup and split, night after night."""
 
-    def __init__(self, labels: Sequence[str] = (), cluster_threshold: float = 0.5) -> None:
+    def __init__(
+        self, labels: Sequence[str] = (), cluster_threshold: float = 0.5, weights: dict[str, float] | None = None
+    ) -> None:
         self.labels = labels
+        self.weights = weights or {}
         self.config = DedupConfig(cluster_threshold=cluster_threshold)
         self.dedup: ArtifactRef | None = None
         self.split: ArtifactRef | None = None
@@ -35,11 +39,15 @@ class Nights:
     def run(self, texts: Sequence[tuple[str, str, str | None]]) -> dict[tuple[str, str], str]:
         """The side by (group, text)."""
         night = f"{next(NUMBERS):x}-"
-        source = documents(night, texts)
+        source = documents(night, texts, parts=3)
         before, sides = self.dedup, self.split
-        deduplicated = publish("dedup", night, lambda out: dedup(self.config, source, before, out, ignore))
-        self.dedup = deduplicated
-        self.split = publish("split", night, lambda out: split(CONFIG, deduplicated, sides, self.labels, out))
+        unique = publish("dedup", night, lambda out: dedup(self.config, source, before, (), out, Serial(), ignore))
+        self.dedup = unique
+
+        def fill(out: Draft) -> None:
+            split(CONFIG, unique, unique, sides, self.labels, self.weights, out, Serial(), ignore)
+
+        self.split = publish("split", night, fill)
         return {(row["group"], row["text"]): row["split"] for row in rows(self.split)}
 
 
@@ -175,3 +183,27 @@ def test_a_side_without_a_class_is_named() -> None:
 def test_an_empty_side_is_named() -> None:
     with pytest.raises(CorpusError, match=r"the \w+ side of the split is empty \(train \d, .*split\.seed"):
         Nights().run(films(1))
+
+
+def test_weights_mix_the_training_side_alone() -> None:
+    half, twice = Nights(weights={"site": 0.5}), Nights(weights={"site": 2.25})
+    half.run(films(200))
+    twice.run(films(200))
+    assert half.split is not None
+    assert twice.split is not None
+    few, many = half.split.manifest["rows"], twice.split.manifest["rows"]
+    train = 400 - few["validation"] - few["test"]
+    assert few["train"] == pytest.approx(train / 2, rel=0.15)
+    assert many["train"] == train
+    assert many["repeated by weight"] == pytest.approx(train * 1.25, rel=0.1)
+    assert len(rows(twice.split)) == 400 + many["repeated by weight"]
+    assert (many["validation"], many["test"]) == (few["validation"], few["test"])
+    assert {reason for _, reason in reasons(half.split)} == {UNMIXED}
+    assert few["kept"] + half.split.manifest["dropped"][UNMIXED] == few["seen"] == 400
+
+
+def test_a_document_that_is_taken_at_a_weight_is_taken_at_every_higher_one() -> None:
+    for weight in (0.1, 0.5, 0.9):
+        taken = {key for key in map(str, range(500)) if copies_of(1, key, weight)}
+        assert taken <= {key for key in map(str, range(500)) if copies_of(1, key, weight + 0.1)}
+        assert len(taken) == pytest.approx(500 * weight, rel=0.35)

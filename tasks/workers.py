@@ -1,0 +1,126 @@
+"""Where the parts of a corpus stage are worked on: in this process, or on Ray.
+
+Ray is used from a process of its own, because a Ray driver whose cluster dies takes its process with it; a flow must
+outlive that to say what happened. That process ends when the flow's does.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from tasks.text.parts import Item, Result, Serial, Workers
+
+TASK_RETRIES = 3
+"""Of a part whose worker or node died; what the part itself raises is not tried again."""
+SILENCE_S = 3_600.0
+"""The longest that a single part may take."""
+
+_limit: ContextVar[int] = ContextVar("corpus_workers", default=0)
+
+
+class WorkersGone(RuntimeError):
+    """Ray died, or said nothing for too long, in the middle of a stage."""
+
+
+@contextmanager
+def corpus_workers(limit: int) -> Iterator[None]:
+    """At most `limit` parts at a time within the block; 0: as many as the cluster has cores. Changes no result."""
+    token = _limit.set(limit)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def workers() -> Workers:
+    """Ray where `RAY_ADDRESS` names one, this process otherwise."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return RayWorkers(address, _limit.get()) if address else Serial()
+
+
+class RayWorkers:
+    """Parts as Ray tasks of one core each."""
+
+    def __init__(self, address: str, limit: int = 0) -> None:
+        self._address = address
+        self._limit = limit
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        """See `Workers.map`. A single item is done here: sending it to Ray would cost more than it saves.
+
+        Raises:
+            WorkersGone: the cluster died; parts that are done stay done.
+        """
+        if len(items) <= 1:
+            yield from Serial().map(function, items)
+            return
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe(duplex=False)
+        driver = context.Process(target=_drive, args=(there, self._address, self._limit, function, list(items)))
+        driver.start()
+        there.close()
+        try:
+            for _ in items:
+                yield _receive(here, self._address)
+        finally:
+            driver.kill()  # of one that ended this is nothing
+            driver.join()
+            here.close()
+
+
+def _receive(results: Connection, address: str) -> tuple[int, Any]:
+    try:
+        if not results.poll(SILENCE_S):
+            raise WorkersGone(f"no part was finished on Ray at {address} for {SILENCE_S:.0f} s")
+        index, result, error = results.recv()
+    except (EOFError, OSError):
+        raise WorkersGone(
+            f"Ray at {address} went away in the middle of a stage. Parts that are done stay done: "
+            "`bert-foundry up` starts Ray again, and the same command continues"
+        ) from None
+    if error is not None:
+        raise error
+    return index, result
+
+
+def _drive(results: Connection, address: str, limit: int, function: Callable[[Any], Any], items: list[Any]) -> None:
+    """Runs in the driver's process: a bounded number of tasks under way, results as they come."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import ray
+
+    ray.init(address=address, log_to_driver=False, configure_logging=False)
+    under_way = limit or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    apply = ray.remote(num_cpus=1, max_retries=TASK_RETRIES, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})(_apply)
+    shared = ray.put(function)
+    waiting = list(enumerate(items))[::-1]
+    running: dict[Any, int] = {}
+    while waiting or running:
+        while waiting and len(running) < under_way:
+            index, item = waiting.pop()
+            running[apply.remote(shared, item)] = index
+        (done, *_), _ = ray.wait(list(running), num_returns=1)
+        index = running.pop(done)
+        try:
+            results.send((index, ray.get(done), None))
+        except ray.exceptions.RayTaskError as error:
+            results.send((index, None, error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error))))
+            break
+    os._exit(0)  # Ray's shutdown of a driver waits for seconds, for nothing: all is on disk
+
+
+def _apply(function: Callable[[Any], Any], item: Any) -> Any:
+    return function(item)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
