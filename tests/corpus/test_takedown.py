@@ -82,18 +82,34 @@ def test_the_same_entry_is_there_once(tmp_path: Path) -> None:
 
 
 def test_two_processes_lose_nothing(tmp_path: Path) -> None:
+    """They start at the same moment: without the lock each would write over what the other has just added."""
     code = (
         "import sys; from pathlib import Path; from tasks.text.takedown import append\n"
-        "for n in range(25): append(Path(sys.argv[1]), {'id': sys.argv[2] + str(n)})"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "for n in range(100): append(Path(sys.argv[1]), {'id': sys.argv[2] + str(n)})"
     )
+    path = tmp_path / "list.jsonl"
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path / "list.jsonl"), name], cwd=Path(__file__).parents[2]
+            [sys.executable, "-c", code, str(path), name],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for name in "ab"
     ]
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     assert [process.wait(60) for process in running] == [0, 0]
-    assert Takedown.load(tmp_path / "list.jsonl").ids == {f"{name}{n}" for name in "ab" for n in range(25)}
+    for process in running:
+        process.communicate()
+    assert Takedown.load(path).ids == {f"{name}{n}" for name in "ab" for n in range(100)}
 
 
 def test_a_long_list_is_asked_fast(tmp_path: Path) -> None:
