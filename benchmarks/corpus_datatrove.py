@@ -104,6 +104,24 @@ def print_agreement(ours: dict[str, str], theirs: dict[str, str]) -> None:
         print(f"    {count:>6,}  {mine} / {other}")
 
 
+def print_causes(ours: dict[str, str], theirs: dict[str, str], exchanged: dict[str, str]) -> None:
+    """Why the kept sets differ: `exchanged` is what the peer's filters say of the texts that ours extracted."""
+    causes: Counter[tuple[str, str]] = Counter()
+    for url in ours:
+        if (ours[url] == KEPT) != (theirs[url] == KEPT):
+            own_text = exchanged.get(url, "not extracted by ours")
+            agrees = (own_text == KEPT) == (ours[url] == KEPT)
+            cause = "the extracted text" if agrees else f"the rules: {own_text} by {PEER}"
+            if not agrees and own_text == KEPT:
+                cause = f"the rules: {ours[url]} by ours"
+            causes["only ours" if ours[url] == KEPT else f"only {PEER}", cause] += 1
+    print(f"\n  what makes the difference ({PEER}'s filters, run on the texts that ours extracted)")
+    for (side, cause), count in causes.most_common():
+        print(f"    {count:>6,}  kept by {side}: {cause}")
+    print(f"    A word is a token of spaCy's to {PEER}, so that each mark and number is one, and what stands between")
+    print("    blanks to ours; this moves Gopher's share of words with letters, lengths and n-grams.")
+
+
 def group(verdict: str) -> str:
     """The rule's family: what stands before the colon."""
     return verdict.split(":")[0]
@@ -138,6 +156,9 @@ def main() -> None:
         if len(sides) == 2:
             print(f"\n{speeds[OURS] / speeds[PEER]:.2f} times the pages a core second")
             print_agreement(verdicts[OURS], verdicts[PEER])
+            last = folder / f"{OURS}-{options.rounds - 1}"
+            _, _, exchanged = run_side(PEER, last / "texts", tokenizer, folder / "exchanged", options.cpu)
+            print_causes(verdicts[OURS], verdicts[PEER], exchanged)
 
 
 if __name__ == "__main__":

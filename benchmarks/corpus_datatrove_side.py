@@ -4,6 +4,7 @@
 
 datatrove 0.10 as its FineWeb example has it: one task and one worker, its default thresholds, offline. Writes
 FOLDER/figures.json (seconds by stage, documents seen and kept) and FOLDER/verdicts.jsonl (what became of each page).
+Where PAGES holds texts.jsonl (`text`, `url`) instead of WARC files, these texts take the place of its own extraction.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from datatrove.utils.logging import logger
 
 EXTRACT_TIMEOUT_S = 60
 """Its default is 1 s, which drops long pages when the machine is slow; both sides are to see all pages."""
+TEXTS = "texts.jsonl"
 LANGUAGE_THRESHOLD = 0.65
 """Its default."""
 
@@ -72,11 +74,13 @@ def stages(pages: Path, tokenizer: Path, folder: Path) -> dict[str, tuple[list, 
                 file.write(json.dumps({"url": document.metadata["url"], "characters": len(document.text)}) + "\n")
                 yield document
 
+    texts = [WarcReader(str(pages), glob_pattern="*.warc.gz"), Trafilatura(timeout=EXTRACT_TIMEOUT_S)]
+    if (pages / TEXTS).exists():
+        texts = [JsonlReader(str(pages), glob_pattern=TEXTS)]
     return {
         "extract, language, quality": (
             [
-                WarcReader(str(pages), glob_pattern="*.warc.gz"),
-                Trafilatura(timeout=EXTRACT_TIMEOUT_S),
+                *texts,
                 language_filter(rejects("language")),
                 GopherRepetitionFilter(exclusion_writer=rejects("repetition")),
                 GopherQualityFilter(exclusion_writer=rejects("gopher")),
@@ -143,7 +147,9 @@ def verdicts(folder: Path, urls: list[str]) -> dict[str, str]:
     return found
 
 
-def warc_urls(pages: Path) -> list[str]:
+def urls_of(pages: Path) -> list[str]:
+    if (pages / TEXTS).exists():
+        return [json.loads(line)["url"] for line in (pages / TEXTS).open()]
     prefix = b"WARC-Target-URI: "
     found = []
     for warc in sorted(pages.glob("*.warc.gz")):
@@ -154,7 +160,7 @@ def warc_urls(pages: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("pages", type=Path, help="folder of WARC files")
+    parser.add_argument("pages", type=Path, help="folder of WARC files, or with texts.jsonl")
     parser.add_argument("tokenizer", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cpu", type=int, help="run on this processor alone")
@@ -167,7 +173,7 @@ def main() -> None:
     total = {"start_s": cpu, "wall_s": time.perf_counter() - wall, "cpu_s": cpu_seconds() - cpu, "stages": figures}
     (options.folder / "figures.json").write_text(json.dumps(total, indent=2))
     with (options.folder / "verdicts.jsonl").open("w") as out:
-        for url, verdict in verdicts(options.folder, warc_urls(options.pages)).items():
+        for url, verdict in verdicts(options.folder, urls_of(options.pages)).items():
             out.write(json.dumps({"url": url, "verdict": verdict}) + "\n")
 
 

@@ -3,8 +3,8 @@
     python benchmarks/corpus_ours.py PAGES TOKENIZER/tokenizer.json FOLDER [--cpu 0] [--stage NAME]
 
 The stages publish whole artifacts (hashed, synced) as in a flow; only Prefect is left out. FOLDER gets the store,
-figures.json (seconds by stage) and verdicts.jsonl (what became of each page). With `--stage` one stage alone runs, over
-what an earlier call left in FOLDER, and writes FOLDER/NAME.json.
+figures.json (seconds by stage), verdicts.jsonl (what became of each page) and texts/texts.jsonl (what was extracted).
+With `--stage` one stage alone runs, over what an earlier call left in FOLDER, and writes FOLDER/NAME.json.
 """
 
 from __future__ import annotations
@@ -148,6 +148,10 @@ def ours(run: Run, folder: Path) -> dict[str, Any]:
     with (folder / "verdicts.jsonl").open("w") as out:
         for url, verdict in verdicts():
             out.write(json.dumps({"url": url, "verdict": verdict}) + "\n")
+    (folder / "texts").mkdir()
+    with (folder / "texts" / "texts.jsonl").open("w") as out:
+        for row in rows("extract", "documents", ("url", "text")):
+            out.write(json.dumps(row) + "\n")
     return figures
 
 
