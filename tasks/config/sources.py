@@ -20,15 +20,6 @@ Paths = Annotated[
 Format = Literal["auto", "txt", "lines", "tagged", "md", "html", "pdf", "jsonl", "csv", "tsv", "parquet"]
 
 
-class LinesFile(Config):
-    """A text file of one document a line."""
-
-    path: str = Field(description="relative to the home folder (BERT_FOUNDRY_HOME, by default .foundry)")
-    kind: str = Field("text", description="what the documents are, for example review")
-    label: str | None = Field(None, description="label of every line")
-    format: Literal["plain", "tagged"] = Field("plain", description="tagged: word/tag word/tag ...; the tags go")
-
-
 class Columns(Config):
     """Names of a table's columns (of an object's keys, in JSONL). One that is named must be there."""
 
@@ -68,15 +59,8 @@ class FilesSource(ReadingConfig):
     """Files that are already on disk or in object storage."""
 
     type: Literal["files"] = "files"
-    paths: tuple[str, ...] = Field((), description="files, folders, globs (from the home folder), or URIs as s3://")
+    paths: Paths
     exclude: tuple[str, ...] = Field((), description="globs of paths to leave out")
-    files: tuple[LinesFile, ...] = Field((), description="of the earlier form of this source; use `paths`")
-
-    @model_validator(mode="after")
-    def _one_form(self) -> FilesSource:
-        if bool(self.paths) == bool(self.files):
-            raise ValueError("set paths: files, folders or globs to read")
-        return self
 
 
 class WarcSource(SourceConfig):
