@@ -25,4 +25,6 @@ def clean(config: CleanSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Normalise, take boilerplate and personal data out, identify the language, filter with reasons, find sentences."""
     (raw,) = inputs
     unwanted = takedown.current().path if config.takedown else None
-    text_clean.clean(config.clean, raw, unwanted, out, workers(), progress("clean documents"))
+    text_clean.clean(
+        config.clean, raw, unwanted, out, workers(raw.manifest["rows"]["kept"]), progress("clean documents")
+    )

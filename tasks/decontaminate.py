@@ -29,6 +29,6 @@ def decontaminate(config: DecontaminateSpec, inputs: Sequence[Any], out: Draft) 
         artifacts.home(),
         documents,
         out,
-        workers(),
+        workers(documents.manifest["rows"]["kept"]),
         progress("decontaminate documents"),
     )

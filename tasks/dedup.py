@@ -25,4 +25,13 @@ def dedup(config: DedupSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Drop exact and near duplicates (MinHash-LSH); what another corpus has, or was kept the night before, wins."""
     documents, previous, *against = inputs
     unwanted = takedown.current().path if config.takedown else None
-    text_dedup.dedup(config.dedup, documents, previous, against, out, workers(), progress("dedup documents"), unwanted)
+    text_dedup.dedup(
+        config.dedup,
+        documents,
+        previous,
+        against,
+        out,
+        workers(documents.manifest["rows"]["kept"]),
+        progress("dedup documents"),
+        unwanted,
+    )

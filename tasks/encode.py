@@ -25,4 +25,6 @@ def encode(config: EncodeSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Tokenize each side of the split into memory-mapped Arrow shards, with a given vocabulary or one trained here."""
     documents, previous = inputs
     shown = progress("encode documents")
-    encoding.encode(config.encode, documents, config.labels, out, workers(), shown, previous)
+    encoding.encode(
+        config.encode, documents, config.labels, out, workers(documents.manifest["rows"]["kept"]), shown, previous
+    )

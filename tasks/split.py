@@ -31,6 +31,6 @@ def split(config: SplitSpec, inputs: Sequence[Any], out: Draft) -> None:
         config.labels,
         config.weights,
         out,
-        workers(),
+        workers(documents.manifest["rows"]["kept"]),
         progress("split documents"),
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from tasks.text.parts import Item, Result, Serial, Workers
@@ -21,6 +22,9 @@ TASK_RETRIES = 3
 """Of a part whose worker or node died; what the part itself raises is not tried again."""
 SILENCE_S = 3_600.0
 """The longest that a single part may take."""
+
+FEW_DOCUMENTS = 20_000
+"""A stage over fewer is done sooner than Ray's processes have started (some 10 s on two cores)."""
 
 _limit: ContextVar[int] = ContextVar("corpus_workers", default=0)
 
@@ -39,18 +43,25 @@ def corpus_workers(limit: int) -> Iterator[None]:
         _limit.reset(token)
 
 
-def workers() -> Workers:
-    """Ray where `RAY_ADDRESS` names one, this process otherwise."""
+def workers(documents: int | None = None) -> Workers:
+    """Ray where `RAY_ADDRESS` names one, this process otherwise.
+
+    Args:
+        documents: how many there are, if that is known; few are done here.
+    """
     address = os.environ.get("RAY_ADDRESS", "")
-    return RayWorkers(address, _limit.get()) if address else Serial()
+    if not address or (documents is not None and documents < FEW_DOCUMENTS):
+        return Serial()
+    return RayWorkers(address, _limit.get())
 
 
 class RayWorkers:
-    """Parts as Ray tasks of one core each."""
+    """Parts as Ray tasks of one core each. Its driver starts with the first work and ends with the object."""
 
     def __init__(self, address: str, limit: int = 0) -> None:
         self._address = address
         self._limit = limit
+        self._driver: tuple[BaseProcess, Connection] | None = None
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
         """See `Workers.map`. A single item is done here: sending it to Ray would cost more than it saves.
@@ -61,18 +72,37 @@ class RayWorkers:
         if len(items) <= 1:
             yield from Serial().map(function, items)
             return
-        context = multiprocessing.get_context("spawn")
-        here, there = context.Pipe(duplex=False)
-        driver = context.Process(target=_drive, args=(there, self._address, self._limit, function, list(items)))
-        driver.start()
-        there.close()
+        connection = self._connection()
+        connection.send((function, list(items)))
+        whole = False
         try:
             for _ in items:
-                yield _receive(here, self._address)
+                yield _receive(connection, self._address)
+            whole = True
         finally:
-            driver.kill()  # of one that ended this is nothing
-            driver.join()
-            here.close()
+            if not whole:  # tasks may be under way, whose results nobody wants any more
+                self.close()
+
+    def close(self) -> None:
+        if self._driver is not None:
+            process, connection = self._driver
+            process.kill()
+            process.join()
+            connection.close()
+            self._driver = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _connection(self) -> Connection:
+        if self._driver is None:
+            context = multiprocessing.get_context("spawn")
+            here, there = context.Pipe()
+            process = context.Process(target=_drive, args=(there, self._address, self._limit), daemon=True)
+            process.start()
+            there.close()
+            self._driver = process, here
+        return self._driver[1]
 
 
 def _receive(results: Connection, address: str) -> tuple[int, Any]:
@@ -90,29 +120,38 @@ def _receive(results: Connection, address: str) -> tuple[int, Any]:
     return index, result
 
 
-def _drive(results: Connection, address: str, limit: int, function: Callable[[Any], Any], items: list[Any]) -> None:
-    """Runs in the driver's process: a bounded number of tasks under way, results as they come."""
+def _drive(connection: Connection, address: str, limit: int) -> None:
+    """Runs in the driver's process, one piece of work after the other."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import ray
 
     ray.init(address=address, log_to_driver=False, configure_logging=False)
-    under_way = limit or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    apply = ray.remote(num_cpus=1, max_retries=TASK_RETRIES, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})(_apply)
+    while True:
+        function, items = connection.recv()
+        _work(connection, limit or max(1, int(ray.cluster_resources().get("CPU", 1))), function, items)
+
+
+def _work(connection: Connection, at_once: int, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+    """A bounded number of tasks under way, results as they come; nothing after the first error."""
+    import ray
+
+    environment = {"env_vars": {"OMP_NUM_THREADS": "1"}}
+    apply = ray.remote(num_cpus=1, max_retries=TASK_RETRIES, runtime_env=environment)(_apply)
     shared = ray.put(function)
     waiting = list(enumerate(items))[::-1]
     running: dict[Any, int] = {}
     while waiting or running:
-        while waiting and len(running) < under_way:
+        while waiting and len(running) < at_once:
             index, item = waiting.pop()
             running[apply.remote(shared, item)] = index
         (done, *_), _ = ray.wait(list(running), num_returns=1)
         index = running.pop(done)
         try:
-            results.send((index, ray.get(done), None))
+            connection.send((index, ray.get(done), None))
         except ray.exceptions.RayTaskError as error:
-            results.send((index, None, error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error))))
-            break
-    os._exit(0)  # Ray's shutdown of a driver waits for seconds, for nothing: all is on disk
+            cause = error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error))
+            connection.send((index, None, cause))
+            return
 
 
 def _apply(function: Callable[[Any], Any], item: Any) -> Any:

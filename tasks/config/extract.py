@@ -33,6 +33,6 @@ class ExtractConfig(Config):
     dates: Literal["none", "meta", "search"] = Field(
         "meta", description="meta: what the page states; search: else htmldate's guess, ten times the page's time"
     )
-    max_page_bytes: int = Field(5_000_000, ge=1_000, le=100_000_000, description="larger pages are dropped")
+    max_page_bytes: int = Field(10_000_000, ge=1_000, le=100_000_000, description="larger pages are dropped")
     max_depth: int = Field(250, ge=10, le=2_000, description="elements inside each other; deeper pages are dropped")
     timeout_s: float = Field(10.0, gt=0, le=600, description="for one page; it is dropped when this is over")

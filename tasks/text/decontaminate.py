@@ -21,7 +21,7 @@ from tasks.config.dedup import DecontaminateConfig
 from tasks.text import documents as tables
 from tasks.text import evaluation
 from tasks.text.documents import BATCH_DOCUMENTS, DOCUMENTS, REJECT_SCHEMA, REJECTS, TableWriter
-from tasks.text.joined import join
+from tasks.text.joined import join, sweep
 from tasks.text.overlap import Index, Overlap, index, overlaps
 from tasks.text.parts import Part, Progress, Receipt, Workers, build_parts, part_files
 
@@ -121,6 +121,7 @@ def decontaminate(
     """
     files = tables.document_files(documents)
     known = read(config, home)
+    sweep(out.path)
     work = out.path / WORK
     work.mkdir(exist_ok=True)
     indexed = index(config, known.texts)

@@ -24,6 +24,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def sweep(*folders: Path) -> None:
+    """Remove the temporary files that a killed process left there."""
+    for folder in folders:
+        for path in folder.glob(".*"):
+            path.unlink()
+
+
 def join(files: Sequence[Path], path: Path, schema: pa.Schema) -> None:
     """Write the rows of all files, in order, to `path`. Memory holds a batch of rows."""
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:

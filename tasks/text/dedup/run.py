@@ -26,6 +26,7 @@ from tasks.text.dedup.sketches import SKETCHES, Shingling, SketchPart
 from tasks.text.dedup.steps import Steps
 from tasks.text.dedup.verify import SIMILAR, WANTED, Compare, CopyTexts, ranges
 from tasks.text.documents import CorpusError
+from tasks.text.joined import sweep
 from tasks.text.minhash import found
 from tasks.text.parts import PARTS, Progress, Receipt, Workers, build_parts, part_files
 from tasks.text.takedown import Takedown
@@ -69,6 +70,7 @@ def dedup(
     """
     work = out.path / WORK
     shutil.rmtree(out.path / USED, ignore_errors=True)
+    sweep(out.path, out.path / SKETCH_FOLDER)
     work.mkdir(parents=True, exist_ok=True)
     steps = Steps(work, _identity(config, [documents, previous, *against], takedown), workers, progress, STEPS)
     shingling = Shingling.of(config, code_hash("tasks.text.dedup.sketches"))

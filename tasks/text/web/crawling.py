@@ -8,6 +8,7 @@ on after a kill walks the same way again, and takes from the journal what is sto
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -236,6 +237,7 @@ def rows_before(previous: Path | None) -> tuple[dict[str, PageRow], set[str]]:
         if row.status in GONE:
             gone.add(row.url)
         if row.warc is not None:
+            row.warc, row.content_type = sys.intern(row.warc), row.content_type and sys.intern(row.content_type)
             if row.warc not in present:
                 present[row.warc] = (store() / row.warc).is_file()
             if present[row.warc]:

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -67,7 +68,7 @@ class Journal:
             OSError: the disk is full, for example; what is there stays good.
         """
         name, row.warc_offset, end = self._warcs.write(row.url, row.status, headers, body, row.fetched_at)
-        row.warc = f"{self._published}/{name}"
+        row.warc = sys.intern(f"{self._published}/{name}")  # one string for all rows, not one for each
         self._write({"row": asdict(row), "end": end})
 
     def note(self, row: PageRow) -> None:
