@@ -41,9 +41,7 @@ class Cluster:
 def documents_into(stage: str, figures: Figures) -> int:
     """How many documents a stage reads: what the one before kept."""
     found = int(figures["input"]["pages"])
-    for each in ORDER:
-        if each == stage:
-            break
+    for each in ORDER[: ORDER.index(stage)] if stage in ORDER else ():
         found = figures[each]["rows"].get("kept", found)
     return found
 
