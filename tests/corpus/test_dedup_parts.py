@@ -45,6 +45,7 @@ FORKED.set_forkserver_preload(["tests.corpus.killed_dedup"])
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BERT_FOUNDRY_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))  # the fork server looks there for what it imports beforehand
 
 
 class Processes:
@@ -314,7 +315,9 @@ def test_parts_without_documents() -> None:
 def test_rejects_have_the_columns_of_all_rejects_and_two_more() -> None:
     ref = deduplicated(cleaned("c", *pages(["One and the same text.", "One and the same text."], 1)))
     (reject,) = rows(ref, "rejects")
-    assert list(reject) == [*("id", "url", "source", "kind", "reason", "detail", "text", "duplicate_of", "similarity")]
+    assert list(reject) == [
+        *("id", "url", "source", "kind", "reason", "detail", "text", "characters", "duplicate_of", "similarity")
+    ]
     assert (reject["reason"], reject["detail"], reject["similarity"]) == (
         "exact duplicate",
         "https://site.example/0",
