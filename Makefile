@@ -10,7 +10,7 @@ SITE_PORT ?= 8400
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install data demo day2 ablate up status down test test-slow test-gpu lint format bench lock clean
+.PHONY: help install data corpora bench-env demo day2 ablate up status down test test-slow test-gpu lint format bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -25,6 +25,13 @@ $(READY): constraints.txt pyproject.toml
 
 data: $(READY)  ## fetch the pinned data, checked by hash
 	$(BIN)/python -m infra.data
+
+corpora: $(READY)  ## fetch four real sites out of Debian packages, to crawl (infra/corpora.py serves them)
+	$(BIN)/python -m infra.corpora
+
+bench-env: $(READY)  ## the environment that benchmarks have their peers in
+	$(PYTHON) -m venv $(HOME_DIR)/bench-env
+	$(HOME_DIR)/bench-env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
 
 demo: data  ## the main job: crawl, train, evaluate, gate, promote (DAY=2 for the next night, ABLATE=1 for ablations)
 	$(BIN)/python -m flows.demo --day $(DAY) --port $(SITE_PORT) $(if $(filter 1,$(ABLATE)),--ablate) $(ARGS)
