@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import httpx2  # what huggingface_hub speaks HTTP with
 import pyarrow as pa
 from huggingface_hub import HfFileSystem
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HTTPError  # of whatever it speaks HTTP with, and the base of its own HTTP errors
 
 from tasks.config.sources import DatasetSource
 from tasks.text.documents import CorpusError
@@ -112,7 +111,7 @@ class HubReader:
         root = f"datasets/{self.source.repo}@{self.source.revision}"
         try:
             found: Any = HfFileSystem().glob(f"{root}/{self.source.files}", detail=True)
-        except (HfHubHTTPError, OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
+        except (HTTPError, OSError) as error:
             raise CorpusError(
                 f"hub dataset {self.source.repo} at {self.source.revision}: not to be had: "
                 f"{type(error).__name__}: {str(error)[:300]}. Without a network, save the dataset elsewhere "
