@@ -29,7 +29,8 @@ data: $(READY)  ## fetch the pinned data, checked by hash
 corpora: $(READY)  ## fetch four real sites out of Debian packages, to crawl (infra/corpora.py serves them)
 	$(BIN)/python -m infra.corpora
 
-bench-env: $(READY)  ## the environment that benchmarks have their peers in
+bench-env: $(READY)  ## install the peers that benchmarks compare with
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,bench]'
 	$(PYTHON) -m venv $(HOME_DIR)/bench-env
 	$(HOME_DIR)/bench-env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
 
@@ -72,7 +73,7 @@ bench: data  ## every measured claim of the README
 
 lock:  ## resolve the dependencies anew and write constraints.txt
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
-	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,bench]'
 	{ echo "# Every dependency, pinned. Written by \`make lock\`; do not edit."; \
 	  .lock-venv/bin/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.txt
 	rm -rf .lock-venv

@@ -50,13 +50,17 @@ def workers(documents: int | None = None) -> Workers:
         documents: how many there are, if that is known; few are done here.
     """
     address = os.environ.get("RAY_ADDRESS", "")
-    if not address or (documents is not None and documents < FEW_DOCUMENTS):
+    few = int(os.environ.get("BERT_FOUNDRY_FEW_DOCUMENTS", FEW_DOCUMENTS))
+    if not address or (documents is not None and documents < few):
         return Serial()
     return RayWorkers(address, _limit.get())
 
 
 class RayWorkers:
-    """Parts as Ray tasks of one core each. Its driver starts with the first work and ends with the object."""
+    """Parts as Ray tasks of one core each, or of less where more are wanted at a time than there are cores.
+
+    Its driver starts with the first work and ends with the object.
+    """
 
     def __init__(self, address: str, limit: int = 0) -> None:
         self._address = address
@@ -128,15 +132,18 @@ def _drive(connection: Connection, address: str, limit: int) -> None:
     ray.init(address=address, log_to_driver=False, configure_logging=False)
     while True:
         function, items = connection.recv()
-        _work(connection, limit or max(1, int(ray.cluster_resources().get("CPU", 1))), function, items)
+        cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        _work(connection, limit or cores, min(1.0, cores / (limit or cores)), function, items)
 
 
-def _work(connection: Connection, at_once: int, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
-    """A bounded number of tasks under way, results as they come; nothing after the first error."""
+def _work(
+    connection: Connection, at_once: int, cores: float, function: Callable[[Any], Any], items: Sequence[Any]
+) -> None:
+    """`at_once` tasks under way, results as they come; nothing after the first error."""
     import ray
 
     environment = {"env_vars": {"OMP_NUM_THREADS": "1"}}
-    apply = ray.remote(num_cpus=1, max_retries=TASK_RETRIES, runtime_env=environment)(_apply)
+    apply = ray.remote(num_cpus=cores, max_retries=TASK_RETRIES, runtime_env=environment)(_apply)
     shared = ray.put(function)
     waiting = list(enumerate(items))[::-1]
     running: dict[Any, int] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -26,10 +25,3 @@ class Components(Generic[Node]):
 
     def join(self, one: Node, other: Node) -> None:
         self._parent[self.find(other)] = self.find(one)
-
-    def groups(self) -> list[list[Node]]:
-        """Every component; components and their members in the order in which nodes came."""
-        found: dict[Node, list[Node]] = defaultdict(list)
-        for node in list(self._parent):
-            found[self.find(node)].append(node)
-        return list(found.values())
