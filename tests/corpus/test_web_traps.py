@@ -41,7 +41,7 @@ def trapped(handler: BaseHTTPRequestHandler, pause_s: float) -> None:
             "/grow/a/b",
             "/facets?p0=0",
             "/next?n=0",
-            "/soft/0",
+            "/soft/",
         ]
         answer(handler, 200, page(*starts, *deep, *other))
     elif path.startswith("/day/"):
@@ -60,7 +60,7 @@ def trapped(handler: BaseHTTPRequestHandler, pause_s: float) -> None:
         number = int(arguments["n"][0])
         answer(handler, 200, page(*(f"/next?n={3 * number + n}" for n in (1, 2, 3)), text=unique))
     elif path.startswith("/soft/"):  # every address is the same page, whose links lead to further ones
-        answer(handler, 200, page("more/0", "more/1"))
+        answer(handler, 200, page("a/", "b/"))
     else:
         answer(handler, 200, page(text=unique))
 
@@ -87,6 +87,7 @@ def test_every_trap_ends_by_name_and_whatever_comes_first_the_pages_are_the_same
     assert found[0]["/1/2/3/4/5/6/7/8"] == "fetched"
     assert found[0]["/1/2/3/4/5/6/7/8/9"] == "skipped trap: deep path"
     assert len([path for path in fetched if path.startswith("/soft")]) == 4
+    assert len([path for path in found[0] if path.startswith("/soft")]) == 15  # those of depth 4 lead nowhere
     assert {reason for reason in dropped if reason.startswith("trap")} == {
         "trap: calendar",
         "trap: repeating path",

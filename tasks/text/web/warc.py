@@ -101,8 +101,8 @@ class BodyReader:
 def response_body(stream: BinaryIO) -> bytes:
     """The body of the response record that begins where the stream stands.
 
-    For records that `BodyWriter` wrote: a gzip member each, the body as it is. A page in a third of the time that
-    warcio's general reader takes, which parses the headers too.
+    For records that `BodyWriter` wrote: a gzip member each, the body as it is. warcio's general reader, which parses
+    the headers too, took 1.6 times as long.
 
     Raises:
         zlib.error, EOFError, ValueError: there is no whole record.
