@@ -105,7 +105,8 @@ class Tokenizer:
         config = json.loads(self._backend.to_str())
         vocabulary = config["model"].pop("vocab")
         if self.type == "unigram":
-            config["model"]["scores"] = [score for _, score in vocabulary]
+            # to 6 digits: reading a saved file gives other last bits
+            config["model"]["scores"] = [round(score, 6) for _, score in vocabulary]
         identity = [config["model"], config["normalizer"], config["pre_tokenizer"], self.tokens]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 

@@ -8,6 +8,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from bert_core.tokenizer.base import Tokenizer
+from bert_core.tokenizer.runs import without_long_runs
 
 BPE_SPECIAL_TOKENS = {
     "cls_token": "<s>",
@@ -39,7 +40,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, min_frequency: int) -> Toke
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    backend.train_from_iterator(texts, trainer)
+    backend.train_from_iterator(without_long_runs(texts), trainer)
     ids = backend.get_vocab()
     first, last = BPE_SPECIAL_TOKENS["cls_token"], BPE_SPECIAL_TOKENS["sep_token"]
     backend.post_processor = processors.RobertaProcessing(

@@ -13,6 +13,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bert_core.tokenizer.base import Tokenizer, TokenizerError
+from bert_core.tokenizer.runs import without_long_runs
 from bert_core.tokenizer.unigram_em import Lattice, Pieces, estimate, prune, seeds
 
 UNIGRAM_SPECIAL_TOKENS = {
@@ -50,7 +51,8 @@ def train_unigram(texts: Iterable[str], vocab_size: int, min_frequency: int, low
         raise TokenizerError(f"no character occurs {min_frequency} times or more in the texts")
     lattice = Lattice(*_training_words(words, alphabet))
     pieces = _fit(lattice, seeds(lattice, max(2, min_frequency), 10 * vocab_size), limit)
-    best = sorted(pieces.named(lattice), key=lambda piece: (len(piece[0]) > 1, -piece[1], piece[0]))[:limit]
+    named = [(text, round(score, 6)) for text, score in pieces.named(lattice)]  # so that files keep them exactly
+    best = sorted(named, key=lambda piece: (len(piece[0]) > 1, -piece[1], piece[0]))[:limit]
     return Tokenizer(
         _backend(sorted(best, key=lambda piece: (-piece[1], piece[0])), lowercase),
         special_tokens=UNIGRAM_SPECIAL_TOKENS,
@@ -69,7 +71,7 @@ def _fit(lattice: Lattice, pieces: Pieces, size: int) -> Pieces:
 
 def _words(backend: tokenizers.Tokenizer, texts: Iterable[str]) -> Counter[str]:
     words: Counter[str] = Counter()
-    for text in texts:
+    for text in without_long_runs(texts):
         words.update(WORD + chunk for chunk in backend.normalizer.normalize_str(text).split())
     return words
 

@@ -9,6 +9,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from bert_core.tokenizer.base import SPECIAL_TOKENS, Tokenizer, TokenizerError
+from bert_core.tokenizer.runs import without_long_runs
 
 
 def train_wordpiece(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:
@@ -20,7 +21,7 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, min_frequency: int, l
     Raises:
         TokenizerError: the texts hold no character that is frequent enough.
     """
-    corpus = list(texts)
+    corpus = list(without_long_runs(texts))
     backend = bert_backend(list(SPECIAL_TOKENS.values()), lowercase=lowercase, strip_accents=None, chinese=True)
     characters, continuations = _alphabet(backend, corpus, min_frequency, vocab_size - len(SPECIAL_TOKENS))
     if not characters:

@@ -4,8 +4,10 @@ import bz2
 import json
 import os
 import pickle
+import random
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -207,6 +209,13 @@ def test_rare_characters_are_unknown_to_unigram_and_split_its_words() -> None:
     assert (encoding.ids == tokenizer.unk_id).sum() == 1
     with pytest.raises(TokenizerError, match="no character occurs 9 times"):
         train_unigram(["ab"], 100, 9, lowercase=True)
+
+
+@pytest.mark.parametrize("train", [train_wordpiece, train_bpe, train_unigram])
+def test_a_text_without_blanks_does_not_take_for_ever(train: Callable[..., Tokenizer]) -> None:
+    options = {} if train is train_bpe else {"lowercase": True}
+    blob = "".join(random.Random(0).choices("abcdef0123456789", k=100_000))
+    assert train([blob, "the film"], 300, 2, **options).vocab_size > 100
 
 
 def test_merges_dropped_at_random_are_refused(tmp_path: Path, families: dict[str, Tokenizer]) -> None:

@@ -27,7 +27,26 @@ from tasks.text.parts import Serial, Workers
 
 CONFIG = EncodeConfig(tokenizer=WordPieceTokenizer(vocab_size=300, min_frequency=1), tokens_per_shard=600)
 SCHEMA = DOCUMENT_SCHEMA.append(pa.field("split", pa.string()))
-WORDS = "the film is a bore and nobody laughed at all but it has heart 今天 电影 不错 fin".split()
+WORDS = [
+    "the",
+    "film",
+    "is",
+    "a",
+    "bore",
+    "and",
+    "nobody",
+    "laughed",
+    "at",
+    "all",
+    "but",
+    "it",
+    "has",
+    "heart",
+    "今天",
+    "电影",
+    "不错",
+    "fin",
+]
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -142,13 +161,13 @@ def test_killed_at_random_points_and_started_again_gives_the_same_bytes(document
     command = [sys.executable, "-c", SCRIPT, documents.path, str(folder)]
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])}
-    for attempt in range(12):
+    for attempt in range(5):
         process = subprocess.Popen(command, cwd=root, env=environment)
         before = len(list(folder.rglob("part-*")))
         while process.poll() is None and len(list(folder.rglob("part-*"))) == before:
             time.sleep(0.01)  # so that every attempt gets on
-        time.sleep(rng.random() * 0.3)
-        if attempt < 11 and process.poll() is None:
+        time.sleep(rng.random() * 0.5)
+        if attempt < 4 and process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         if process.wait() == 0:
