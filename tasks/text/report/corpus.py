@@ -13,21 +13,32 @@ SIDES = ("train", "validation", "test")
 
 
 def crawl(stages: Sequence[StageRun]) -> Section | None:
-    crawl = find(stages, "scrape")
-    if crawl is None:
+    crawls = [stage for stage in stages if stage.stage == "scrape"]
+    if not crawls:
         return None
     kinds = ("seen", "fetched", "not_modified", "redirected", "skipped", "failed")
-    pages = Table(
-        (Column("pages"), *numbers(*(kind.replace("_", " ") for kind in kinds))),
-        (("this night", *(f"{crawl.rows.get(kind, 0):,}" for kind in kinds)),),
-    )
-    change = ", ".join(f"{crawl.rows.get(kind, 0):,} {kind}" for kind in ("new", "changed", "gone"))
-    lines = [f"against the night before: {change}"]
-    if crawl.dropped:
-        lines.append(f"skipped or failed: {reasons(crawl.dropped)}")
-    requests, received = crawl.facts.get("requests"), crawl.facts.get("bytes")
+    several = len(crawls) > 1
+    rows = [
+        (_site(each) if several else "this night", *(f"{each.rows.get(kind, 0):,}" for kind in kinds))
+        for each in crawls
+    ]
+    pages = Table((Column("pages"), *numbers(*(kind.replace("_", " ") for kind in kinds))), tuple(rows))
+    lines = [f"{_site(each)}: {_news(each)}" if several else _news(each) for each in crawls]
+    requests = sum(each.facts.get("requests", 0) for each in crawls)
+    received = sum(each.facts.get("bytes", 0) for each in crawls)
     note = f"{requests:,} requests, {size(received)} received" if requests and received else ""
     return Section("Pages", (pages, Lines(tuple(lines))), note)
+
+
+def _site(crawl: StageRun) -> str:
+    return crawl.name.removeprefix("scrape ")
+
+
+def _news(crawl: StageRun) -> str:
+    """Against the night before, and what was not fetched."""
+    change = ", ".join(f"{crawl.rows.get(kind, 0):,} {kind}" for kind in ("new", "changed", "gone"))
+    lost = f"; skipped or failed: {reasons(crawl.dropped)}" if crawl.dropped else ""
+    return f"against the night before {change}{lost}"
 
 
 def documents(stages: Sequence[StageRun]) -> Section | None:
