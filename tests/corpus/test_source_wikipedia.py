@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bz2
+import os
 import re
+import shutil
 import time
 import tracemalloc
 from dataclasses import replace
@@ -11,21 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.config.sources import PackageSource, WikipediaSource
+from infra.data import LATGALIAN_WIKIPEDIA
+from tasks.config.sources import WikipediaSource
 from tasks.text.documents import CorpusError
 from tasks.text.sources.open import reader
-from tasks.text.sources.package import ensure_package
+from tasks.text.sources.package import package_folder
 from tasks.text.sources.wikitext import wikitext_lines
 from tests.corpus.source_reading import read_all, reasons, write
 
-DUMP = "package/tests/smallwiki-latest-pages-articles.xml.bz2"
-PACKAGE = PackageSource(
-    ecosystem="npm",
-    package="wikipedia-to-mongodb",
-    version="2.4.0",
-    sha256="aa6d54d6990c8806104e1cb7e786cfda8f392c30d45f6e468ca5022ed2225303",
-    files=(DUMP,),
-)
 HEAD = (
     '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="de"><siteinfo>'
     "<base>https://de.wikipedia.org/wiki/Wikipedia:Hauptseite</base>"
@@ -36,8 +31,13 @@ HEAD = (
 
 @pytest.fixture(scope="module")
 def dump() -> Path:
-    home = Path(__file__).resolve().parents[2] / ".foundry"  # fetched once for all runs
-    return ensure_package(PACKAGE, home) / DUMP
+    home = Path(__file__).resolve().parents[2] / os.environ.get("BERT_FOUNDRY_HOME", ".foundry")
+    folder = package_folder(LATGALIAN_WIKIPEDIA, home)
+    if not folder.is_dir():
+        if not shutil.which("npm"):
+            pytest.skip("npm is not installed, with which `make data` fetches the Latgalian Wikipedia")
+        pytest.fail(f"{folder}: not there; `make data` fetches it")
+    return folder / LATGALIAN_WIKIPEDIA.files[0]
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,19 +25,25 @@ def package_url(source: PackageSource) -> str:
     return f"pkg:{_PURL_TYPES[source.ecosystem]}/{source.package.replace('@', '%40')}@{source.version}"
 
 
+def package_folder(source: PackageSource, home: Path) -> Path:
+    """Where the wanted files are, once they have been fetched: `<home>/packages/<sha256 of the archive>/files-...`."""
+    return home / "packages" / source.sha256 / f"files-{content_id(*source.files)[:16]}"
+
+
 def ensure_package(source: PackageSource, home: Path) -> Path:
     """The folder of the wanted files, fetched and unpacked unless an earlier run has done so. Published by rename.
 
     Raises:
+        NoClient: the ecosystem's client is not installed.
         CorpusError: it cannot be fetched or unpacked, or is another archive than the pinned one.
     """
-    cache = home / "packages" / source.sha256
-    folder = cache / f"files-{content_id(*source.files)[:16]}"
+    folder = package_folder(source, home)
     if folder.is_dir():
         return folder
+    cache = folder.parent
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".partial-") as temporary:
-        archive = _archive(source, cache, Path(temporary) / "archive")
+        archive = kept_archive(home, source.sha256) or _fetched(source, cache, Path(temporary) / "archive")
         unpacked = Path(temporary) / "files"
         unpack(archive, source.files, unpacked, source.max_unpacked_bytes)
         try:
@@ -67,14 +72,16 @@ class PackageReader:
         return FilesReader(self.source, folder, paths=(".",), prefix=package_url(self.source) + "!")
 
 
-def _archive(source: PackageSource, cache: Path, temporary: Path) -> Path:
-    """The archive in the cache, if it is whole; otherwise fetched into it."""
-    for known in sorted(cache.glob("archive-*")):
-        if file_sha256(known) == source.sha256:
-            return known
-        known.unlink()
+def kept_archive(home: Path, sha256: str) -> Path | None:
+    """The archive with this hash, if an earlier run has kept it whole."""
+    known = sorted((home / "packages" / sha256).glob("archive-*"))
+    return next((path for path in known if file_sha256(path) == sha256), None)
+
+
+def _fetched(source: PackageSource, cache: Path, temporary: Path) -> Path:
+    """The archive, fetched into the cache, where it takes the place of a damaged one."""
     temporary.mkdir()
     fetched = fetch(source.ecosystem, source.package, source.version, source.sha256, temporary)
     kept = cache / f"archive-{fetched.name}"
-    shutil.move(fetched, kept)
+    os.replace(fetched, kept)
     return kept
