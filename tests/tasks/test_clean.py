@@ -106,10 +106,10 @@ def test_every_drop_has_its_reason() -> None:
 
 def test_main_text_loses_what_many_pages_share() -> None:
     prose = "<p>We collect what film critics write, one sentence at a time, and we have done so for many years.</p>"
-    ref = cleaned(page("/about", prose), page("/terms", ""), film("a", ("Fresh", GOOD)), film("b", ("Fresh", BAD)))
+    beside = f"<p>{MENU}</p>{prose}"  # where no element says that it is a menu
+    ref = cleaned(page("/about", beside), page("/terms", ""), film("a", ("Fresh", GOOD)), film("b", ("Fresh", BAD)))
     texts = [row["text"] for row in rows(ref) if row["kind"] == "page"]
     assert texts == ["We collect what film critics write, one sentence at a time, and we have done so for many years."]
-    assert [reason for _, reason in reasons(ref)] in (["boilerplate"], ["no main text"])
 
 
 def test_a_wrong_charset_header_does_no_harm() -> None:

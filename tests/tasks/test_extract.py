@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.config import RecordSelector
+from tasks.config import ExtractConfig, RecordSelector
 from tasks.text.charset import decode
 from tasks.text.documents import CorpusError
-from tasks.text.extract import Record, check_selectors, element_text, main_text, parse, records, title
+from tasks.text.extraction import Extracted, Record, Refused, check_selectors, extract
+from tasks.text.extraction.markup import parse
+from tasks.text.extraction.records import records
 
 FRENCH = "Le rêve naïf d'un garçon de café: où est l'été?"
 PAGE = """<!DOCTYPE html><html><head><title>Frida | The Film Desk</title><style>p {}</style></head><body>
@@ -84,10 +86,11 @@ def test_records_by_selectors() -> None:
 
 
 def test_title_is_the_heading_and_else_the_head_s() -> None:
-    page, bare = parse(PAGE), parse("<title> Only &amp; this </title><h1> </h1>")
-    assert page is not None
-    assert bare is not None
-    assert (title(page), title(bare)) == ("Frida", "Only & this")
+    page = extract(PAGE, config=ExtractConfig(records=SELECTORS))
+    bare = extract("<title> Only &amp; this </title><h1> </h1><p>A painter lives, and loves, and paints.</p>")
+    assert isinstance(page, Extracted)
+    assert isinstance(bare, Extracted)
+    assert (page.title, bare.title) == ("Frida", "Only & this")
 
 
 def test_a_selector_that_is_not_css_is_named() -> None:
@@ -100,17 +103,15 @@ def test_main_text_leaves_navigation_out() -> None:
     prose = "".join(
         f"<p>Paragraph {number} tells at some length what happened in the film, and why.</p>" for number in "123"
     )
-    page = parse(f"<html><body><nav><a href='/a'>All films</a></nav><article>{prose}</article></body></html>")
-    assert page is not None
-    text = main_text(page)
-    assert "All films" not in text
-    assert len(text.split("\n")) == 3
+    page = extract(f"<html><body><nav><a href='/a'>All films</a></nav><article>{prose}</article></body></html>")
+    assert isinstance(page, Extracted)
+    assert "All films" not in page.text
+    assert len(page.text.split("\n")) == len(page.levels) == 3
 
 
 @pytest.mark.parametrize(
     "markup",
     ["", "   ", "<!-- -->", "\x00", "plain <b>text", "<html></html>", "<?xml version='1.0' encoding='x'?><p>é"],
 )
-def test_parse_never_fails(markup: str) -> None:
-    page = parse(markup)
-    assert page is None or isinstance(element_text(page), str)
+def test_extraction_never_fails(markup: str) -> None:
+    assert isinstance(extract(markup), Extracted | Refused)
