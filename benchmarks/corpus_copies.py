@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from corpus_pages import Page
 
@@ -20,15 +20,18 @@ VOCABULARY_PAGES = 400
 """Pages that the words come from."""
 
 
-def copies(source: Iterable[Page], count: int, words: dict[int, list[str]]) -> Iterator[Page]:
-    """Each page as it is, then `count` - 1 times in other words: a function of the pages and the words."""
-    ciphers = [cipher(words, number) for number in range(1, count)]
-    for url, body in source:
-        yield url, body
-        html = body.decode("utf-8")
-        for number, table in enumerate(ciphers, 1):
+def copies(source: Callable[[], Iterable[Page]], count: int, words: dict[int, list[str]]) -> Iterator[Page]:
+    """All pages as they are, then all again in other words, `count` - 1 times: a function of the pages and the words.
+
+    Not copy after copy of each page: a batch would then hold all copies of the largest page, which the smaller input's
+    batches never do, and the peak would speak of the order and not of the amount.
+    """
+    yield from source()
+    for number in range(1, count):
+        table = cipher(words, number)
+        for url, body in source():
             address = url.replace("http://127.0.0.1:8500/", f"http://copy-{number}.example.org/")
-            yield address, perturbed(html, table).encode("utf-8")
+            yield address, perturbed(body.decode("utf-8"), table).encode("utf-8")
 
 
 def vocabulary(source: Iterable[Page], pages: int = VOCABULARY_PAGES) -> dict[int, list[str]]:

@@ -98,7 +98,7 @@ def main() -> None:
         words = vocabulary(pages(max(1, every // 4)))
         for times in (1, options.times):
             warcs = folder / f"pages-{times}"
-            source = Counted(copies(pages(every), times, words))
+            source = Counted(copies(lambda: pages(every), times, words))
             count = write_warcs(source, warcs)
             figures = run_stages(warcs, tokenizer, folder / f"run-{times}")
             figures["input"] = {"pages": count, "html_bytes": source.bytes, "warc_bytes": folder_bytes(warcs)}
