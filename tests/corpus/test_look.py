@@ -68,7 +68,7 @@ def document(number: int) -> dict[str, Any]:
 
 DOCUMENTS = [document(number) for number in range(200)]
 REJECTS: list[Row] = [
-    ("", f"https://gone.example/{i}", "source0", "page", REASONS[i * i % 3], NASTY, f"reject {i} " + "x" * 500)
+    ("", f"https://gone.example/{i}", "source0", "page", REASONS[i * i % 3], NASTY, f"reject {i} " + "x" * 500, None)
     for i in range(90)
 ]
 DUPLICATES: list[Row] = [
@@ -319,12 +319,11 @@ def test_documents_repeated_by_weight_are_accounted_for() -> None:
 
 
 def test_rejects_that_say_their_size_fill_the_waterfall() -> None:
-    sized = REJECT_SCHEMA.append(pa.field("characters", pa.int32()))
     gone = [("", "u", "s", "page", "too short", "", "x", 40), ("", "v", "s", "page", "odd", "", "y", 7)]
 
     def fill(out: Draft) -> None:
         write(out, "documents", rows(DOCUMENT_SCHEMA), DOCUMENT_SCHEMA)
-        write(out, "rejects", gone, sized)
+        write(out, "rejects", gone, REJECT_SCHEMA)
         out.dropped |= {"too short": 1, "odd": 1}
         out.rows |= {"seen": 202, "kept": 200}
 

@@ -48,14 +48,15 @@ def test_an_unchanged_film_page_keeps_bytes_etag_and_date(days: tuple[Site, Site
 
 
 def test_pages_link_to_pages_that_exist(days: tuple[Site, Site]) -> None:
-    from tasks.text.web.urls import normalise_url, page_links
+    from tasks.text.web.links import page_links
+    from tasks.text.web.urls import normalise_url
 
     known = {normalise_url(f"http://site{path}") for path in days[0].pages}
     missing = {
         url
         for path, page in list(days[0].pages.items())[::9]
         if page.status == 200 and page.content_type.startswith("text/html")
-        for link in page_links(page.body.decode(), f"http://site{path}")
+        for link in page_links(page.body, page.content_type, f"http://site{path}").links
         if (url := normalise_url(link)) and url.startswith("http://site/") and url not in known
     }
     assert {url for url in missing if "/letter/" not in url} == {"http://site/press"}  # the 404 of the footer
