@@ -58,15 +58,15 @@ class Tokenizer:
         special_tokens: Mapping[str, str] = SPECIAL_TOKENS,
     ) -> None:
         self.special_tokens = dict(special_tokens)
-        _check(backend, self.special_tokens)
+        self._ids: dict[str, int] = backend.get_vocab()
+        _check(backend, self._ids, self.special_tokens)
         backend.no_truncation()  # published tokenizer.json files often carry both, as all-MiniLM-L6-v2's does
         backend.no_padding()
         backend.encode_special_tokens = True
         self._backend = backend
         self._model_max_length = model_max_length
-        ids: dict[str, int] = backend.get_vocab()
         roles = (self.special_tokens[role] for role in SPECIAL_TOKENS)
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(ids.__getitem__, roles)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(self._ids.__getitem__, roles)
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[tokenizers.Tokenizer, int, dict[str, str]]]:
         # the backend's own pickle loses options set above
@@ -84,7 +84,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        return int(self._backend.get_vocab_size())
+        return len(self._ids)
 
     @cached_property
     def is_special(self) -> NDArray[np.bool_]:
@@ -96,8 +96,7 @@ class Tokenizer:
     @property
     def tokens(self) -> list[str]:
         """The vocabulary in the order of ids."""
-        vocabulary = self._backend.get_vocab()
-        return sorted(vocabulary, key=vocabulary.__getitem__)
+        return sorted(self._ids, key=self._ids.__getitem__)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -122,16 +121,15 @@ class Tokenizer:
         write_files(Path(folder), self._backend, self.tokens, self.special_tokens, self._model_max_length)
 
 
-def _check(backend: tokenizers.Tokenizer, special_tokens: Mapping[str, str]) -> None:
+def _check(backend: tokenizers.Tokenizer, ids: Mapping[str, int], special_tokens: Mapping[str, str]) -> None:
     if not isinstance(backend.model, MODELS):
         raise TokenizerError(f"a {type(backend.model).__name__} tokenizer; legal: WordPiece, BPE, Unigram")
     if isinstance(backend.model, models.BPE) and backend.model.dropout:
         raise TokenizerError(f"merges are dropped at random (dropout {backend.model.dropout}): ids must not vary")
-    missing = [token for token in special_tokens.values() if backend.token_to_id(token) is None]
+    missing = [token for token in special_tokens.values() if token not in ids]
     if missing:
         raise TokenizerError(f"the vocabulary lacks the special tokens {missing}")
-    ids = backend.get_vocab().values()
-    if sorted(ids) != list(range(len(ids))):
+    if sorted(ids.values()) != list(range(len(ids))):
         raise TokenizerError(f"the ids of the {len(ids)} tokens are not 0 to {len(ids) - 1}")
 
 

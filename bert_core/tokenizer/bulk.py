@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from bert_core.tokenizer.base import Tokenizer
-from bert_core.tokenizer.cuts import BLANK, CLASSES, Cuts, cuts_of
+from bert_core.tokenizer.cuts import AT_BLANKS, BLANK, CLASSES, Cuts, cuts_of
 
 WINDOW_BYTES = 1 << 22
 """Of text at a time: larger ones have more repetition, smaller ones fit the processor's cache."""
@@ -31,8 +31,14 @@ REMEMBERED = 64
 """Characters of a piece; longer pieces hardly come twice."""
 MAX_REMEMBERED = 1 << 18
 """Pieces; then all is forgotten and begun again. Costs nothing but time, and bounds memory to about 100 MB."""
+JOINED = 256
+"""Short pieces that are tokenized in one call."""
 BLANK_RUN = 1000
 """Blanks before a sentence that are looked at."""
+
+
+_Tokens = tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int64]]
+"""Ids and word starts of texts, one after the other, and how many each has."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class BulkEncoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self._cuts = cuts_of(tokenizer)
-        self._memory = _Memory(tokenizer)
+        self._memory = _Memory(tokenizer, self._cuts)
 
     def encode(
         self, texts: pa.StringArray, sentences: NDArray[np.int32], sentence_counts: NDArray[np.int64]
@@ -81,12 +87,12 @@ class BulkEncoder:
             windows.append(replace(window, at=total + window.at))
             total += len(window.ids)
         first = np.full(len(bounds), total, dtype=np.int64)
-        known = _joined(at_text, np.int64)
+        known = _concatenated(at_text, np.int64)
         first[: len(known)] = known
-        starts, counts = _sentence_starts(_joined([each.at for each in windows], np.int64), owner, first)
+        starts, counts = _sentence_starts(_concatenated([each.at for each in windows], np.int64), owner, first)
         return TokenArrays(
-            ids=_joined([each.ids for each in windows], np.int32),
-            word_starts=_joined([each.word_starts for each in windows], np.bool_),
+            ids=_concatenated([each.ids for each in windows], np.int32),
+            word_starts=_concatenated([each.word_starts for each in windows], np.bool_),
             counts=np.diff(first),
             sentence_starts=starts,
             sentence_counts=counts,
@@ -106,8 +112,9 @@ class _Window:
 class _Memory:
     """Pieces by their text, and their tokens in one pool."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, cuts: Cuts) -> None:
         self._backend = tokenizer.backend
+        self._joinable = cuts in AT_BLANKS
         self._known: dict[str, int] = {}
         self._first: NDArray[np.int64] = np.zeros(0, np.int64)
         self._count: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -124,13 +131,11 @@ class _Memory:
         before = np.concatenate([[0], np.cumsum(counts)])
         tokens = self._pool[np.repeat(first - before[:-1], counts) + np.arange(before[-1])]
         at = before[piece]
-        owner, start, characters = -1, 0, 0
-        for index in inside.tolist():
-            if piece[index] != owner:
-                owner, start, characters = int(piece[index]), int(pieces[piece[index]]), 0
-            stop = int(positions[index])
-            characters, start = characters + _characters(texts, start, stop), stop
-            at[index] += np.searchsorted(offsets[int(codes[owner])], characters)
+        if len(inside):
+            owner, characters = piece[inside], _characters(texts, pieces, piece[inside], positions[inside])
+            for group in np.split(np.arange(len(inside)), np.flatnonzero(np.diff(owner)) + 1):
+                known = offsets[int(codes[owner[group[0]]])]
+                at[inside[group]] += np.searchsorted(known, characters[group])
         self._forget_long_ones()
         return _Window(tokens >> 1, (tokens & 1).astype(bool), before, at)
 
@@ -138,32 +143,37 @@ class _Memory:
         """Where in `_first` and `_count` each key is, and the first characters of the tokens of those in `inner`."""
         slots = list(map(self._known.get, keys))
         missing = [code for code, slot in enumerate(slots) if slot is None]
-        missing.sort(key=lambda code: len(keys[code]) > REMEMBERED)  # those that are forgotten soon come last
-        encoded = self._tokenize([keys[code] for code in missing])
-        for slot, code in enumerate(missing, len(self._first)):
+        short = [code for code in missing if len(keys[code]) <= REMEMBERED]
+        long = [code for code in missing if len(keys[code]) > REMEMBERED]  # last: they are forgotten soon
+        for slot, code in enumerate(short + long, len(self._first)):
             slots[code] = slot
-            if len(keys[code]) <= REMEMBERED:
-                self._known[keys[code]] = slot
-        self._store(encoded)
-        again = inner.difference(missing)
-        encodings = dict(zip(missing, encoded, strict=True)) if inner else {}
+        self._known.update(zip((keys[code] for code in short), count(len(self._first)), strict=False))
+        encodings = dict(zip(long, self._tokenize([keys[code] for code in long]), strict=True))
+        texts = [keys[code] for code in short]
+        self._store(*(self._joined(texts) if self._joinable else _flat(self._tokenize(texts))))
+        self._store(*_flat(list(encodings.values())))
+        again = sorted(inner.difference(long))
         encodings |= dict(zip(again, self._tokenize([keys[code] for code in again]), strict=True))
-        offsets = {code: np.array(encodings[code].offsets, np.int32).reshape(-1, 2)[:, 0] for code in inner}
-        return np.array(slots, dtype=np.int64), offsets
+        return np.array(slots, dtype=np.int64), {code: _first_characters(encodings[code]) for code in inner}
 
     def _tokenize(self, texts: list[str]) -> list[tokenizers.Encoding]:
         return self._backend.encode_batch(texts, add_special_tokens=False) if texts else []
 
-    def _store(self, encoded: list[tokenizers.Encoding]) -> None:
-        counts = np.array([len(each) for each in encoded], dtype=np.int64)
-        first = np.cumsum(counts) - counts
-        ids = np.fromiter(chain.from_iterable(each.ids for each in encoded), np.int32, counts.sum())
-        words = np.fromiter(chain.from_iterable(each.word_ids for each in encoded), np.int32, counts.sum())
-        starts = np.diff(words, prepend=-1) != 0
-        starts[first[counts > 0]] = True
-        self._first = np.concatenate([self._first, first + len(self._pool)])
+    def _joined(self, texts: list[str]) -> _Tokens:
+        """Tokens of short texts, many in one call, a line break between them: that takes a third of the time."""
+        groups = [texts[start : start + JOINED] for start in range(0, len(texts), JOINED)]
+        encoded = self._tokenize(["\n".join(group) for group in groups])
+        ids, words, _ = _flat(encoded)
+        counts = []
+        for group, each in zip(groups, encoded, strict=True):
+            bounds = np.cumsum([len(text) + 1 for text in group])
+            counts.append(np.diff(np.searchsorted(_first_characters(each), bounds), prepend=0))
+        return ids, words, _concatenated(counts, np.int64)
+
+    def _store(self, ids: NDArray[np.int32], words: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:
+        self._first = np.concatenate([self._first, np.cumsum(counts) - counts + len(self._pool)])
         self._count = np.concatenate([self._count, counts])
-        self._pool = np.concatenate([self._pool, ids << 1 | starts])
+        self._pool = np.concatenate([self._pool, ids << 1 | words])
 
     def _forget_long_ones(self) -> None:
         """Known pieces have the first slots, in the order in which they came; what lies behind them goes."""
@@ -172,6 +182,20 @@ class _Memory:
         end = len(self._known)
         self._pool = self._pool[: int(self._first[end]) if end < len(self._first) else None]
         self._first, self._count = self._first[:end], self._count[:end]
+
+
+def _flat(encoded: Sequence[tokenizers.Encoding]) -> _Tokens:
+    counts = np.array([len(each) for each in encoded], dtype=np.int64)
+    ids = np.fromiter(chain.from_iterable(each.ids for each in encoded), np.int32, counts.sum())
+    words = np.fromiter(chain.from_iterable(each.word_ids for each in encoded), np.int32, counts.sum())
+    starts = np.diff(words, prepend=-1) != 0
+    starts[(np.cumsum(counts) - counts)[counts > 0]] = True
+    return ids, starts, counts
+
+
+def _first_characters(encoded: tokenizers.Encoding) -> NDArray[np.int32]:
+    """Where each token starts in its text, in characters."""
+    return np.fromiter((start for start, _ in encoded.offsets), np.int32, len(encoded))
 
 
 def _distinct(texts: pa.StringArray, pieces: NDArray[np.int64]) -> tuple[NDArray[np.int32], list[str]]:
@@ -234,7 +258,7 @@ def _between(positions: NDArray[np.int64], pieces: NDArray[np.int64]) -> NDArray
     return positions[low:high]
 
 
-def _joined(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+def _concatenated(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype)
 
 
@@ -285,6 +309,11 @@ def _byte_positions(data: NDArray[np.uint8], characters: NDArray[np.int64], tota
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 
-def _characters(texts: pa.StringArray, start: int, stop: int) -> int:
-    data = np.frombuffer(texts.buffers()[2], dtype=np.uint8)
-    return int(np.count_nonzero((data[start:stop] & 0xC0) != 0x80))
+def _characters(
+    texts: pa.StringArray, pieces: NDArray[np.int64], owner: NDArray[np.int64], positions: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Characters between the start of each position's piece and the position."""
+    data = np.frombuffer(texts.buffers()[2], dtype=np.uint8)[pieces[0] : pieces[-1]]
+    before = np.concatenate([[0], np.cumsum((data & 0xC0) != 0x80, dtype=np.int32)])
+    found: NDArray[np.int64] = before[positions - pieces[0]] - before[pieces[owner] - pieces[0]]
+    return found

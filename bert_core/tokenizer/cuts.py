@@ -96,6 +96,10 @@ def at_byte_level_words(classes: Classes) -> NDArray[np.bool_]:
     return cuts
 
 
+AT_BLANKS: tuple[Cuts, ...] = (at_blanks, at_blanks_and_marks, at_bert_words)
+"""Rules of tokenizers for which a blank, or a line break, ends a word and leaves no trace among the tokens."""
+
+
 def _marks(classes: Classes) -> NDArray[np.bool_]:
     """Before each blank, and before and after each ASCII punctuation mark."""
     mark = (classes & (ALONE | QUOTE)) != 0
