@@ -85,9 +85,11 @@ def test_web_archives(foundry: Foundry, data_folder: Path) -> None:
             writer.write_record(writer.create_warc_record(url, "response", payload=payload))
     easy = ("clean.quality.presets=[]", "clean.min_language_score=0.3", "split.test_share=0.2")
     said, stages = corpus(foundry, "common-crawl", *easy)
-    check_whole(stages, 50)
+    check_whole(stages, 40)
     assert "common-crawl" in said
-    traced = foundry.run(foundry.command("trace", "https://films.example.org/7"))
+    (index,) = (foundry.home / "store" / "encode").glob("*/index")
+    url = pq.read_table(index)["url"][0].as_py()
+    traced = foundry.run(foundry.command("trace", url))
     assert "common-crawl" in traced
     assert "no model was trained on it" in traced
     shard = next((foundry.home / "store" / "encode").glob("*/train/part-*.arrow"))
