@@ -155,6 +155,7 @@ tokenizer = { type = "wordpiece", vocab_size = 2000 }
 """
 
 
+@pytest.mark.chaos
 def test_one_worker_four_workers_and_kills_give_the_same_bytes(
     foundry: Foundry, data_folder: Path, tmp_path: Path
 ) -> None:
