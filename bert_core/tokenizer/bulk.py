@@ -29,8 +29,8 @@ MAX_PIECE = 1 << 18
 """A longer piece (no blank in 262,144 bytes) is cut here all the same: the library needs 100 times its size."""
 REMEMBERED = 64
 """Characters of a piece; longer pieces hardly come twice."""
-MAX_REMEMBERED = 1 << 18
-"""Pieces; then all is forgotten and begun again. Costs nothing but time, and bounds memory to about 100 MB."""
+MAX_REMEMBERED = 1 << 17
+"""Pieces; then all is forgotten and begun again. Costs nothing but time, and bounds memory to about 50 MB."""
 JOINED = 256
 """Short pieces that are tokenized in one call."""
 BLANK_RUN = 1000
