@@ -165,7 +165,7 @@ def upstream(ref: ArtifactRef) -> dict[str, ArtifactRef]:
     waiting = [ref]
     while waiting:
         each = waiting.pop(0)
-        name = f"source {each.name}" if each.stage in SOURCES else each.stage
+        name = f"source {each.name.removeprefix(f'{ref.name}-')}" if each.stage in SOURCES else each.stage
         if name not in found:
             found[name] = each
             inputs = (find(entry["stage"], entry["name"], entry["key"]) for entry in each.manifest["inputs"])
