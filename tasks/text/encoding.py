@@ -233,6 +233,7 @@ def _facts(tokenizer: Tokenizer, sample: Mapping[str, Any], receipts: Sequence[R
         "tokenizer": tokenizer.fingerprint,
         "tokenizer_type": tokenizer.type,
         "vocab_size": tokenizer.vocab_size,
+        "pad_token_id": tokenizer.pad_id,
         "sample": dict(sample),
         "tokens": {split: sides[split]["tokens"] for split in SPLITS},
         "documents": {split: sides[split]["documents"] for split in SPLITS},

@@ -197,7 +197,7 @@ def shards(tmp_path: Path, minilm: Path, monkeypatch: pytest.MonkeyPatch) -> Art
         tokenizer.save(out.path / "tokenizer")
         for split in ("train", "validation"):
             write_documents(out.path / split, tokenizer, random_documents(20), documents_per_shard=10)
-        out.facts["vocab_size"] = tokenizer.vocab_size
+        out.facts |= {"vocab_size": tokenizer.vocab_size, "pad_token_id": tokenizer.pad_id}
     found = artifacts.find("encode", "small", "k" * 64)
     assert found is not None
     return found
