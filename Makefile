@@ -10,7 +10,7 @@ SITE_PORT ?= 8400
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install data corpora bench-env demo day2 ablate up status down test test-slow test-gpu lint format bench lock clean
+.PHONY: help install data corpora bench-env demo day2 ablate up status down test test-slow test-gpu lint format bench bench-corpus lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -70,6 +70,13 @@ format: $(READY)  ## format the code
 bench: data  ## every measured claim of the README
 	$(BIN)/python benchmarks/finetune.py
 	$(BIN)/python benchmarks/throughput.py
+
+bench-corpus: bench-env corpora  ## every measured claim about corpora (an hour)
+	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/near_duplicates.py
+	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/corpus_memory.py
+	$(BIN)/python benchmarks/corpus_datatrove.py
 
 lock:  ## resolve the dependencies anew and write constraints.txt
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
