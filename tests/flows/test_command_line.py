@@ -14,7 +14,10 @@ import pytest
 from flows.__main__ import Commands, cli
 from tests.nights import RECIPE
 
-COMMANDS = ("up", "status", "down", "run", "deploy", "predict", "promote", "rollback", "history", "recipes", "check")
+COMMANDS = (
+    *("up", "status", "down", "run", "corpus", "trace", "forget", "deploy"),
+    *("predict", "promote", "rollback", "history", "recipes", "check"),
+)
 HELP_TIMEOUT_S = 20.0
 """It takes one or two; twenty on two busy cores."""
 
