@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from prefect import flow
@@ -63,7 +64,9 @@ def build_corpus(recipe: CorpusRecipe, night: str, labels: tuple[str, ...] = ())
         spec = ExtractSpec(sources=tuple(recipe.sources.values()), extract=recipe.extract)
         extracted = extract(name, spec, *sources.values(), before, as_of=night)
         away = takedown.current()
-        documents = clean(name, CleanSpec(clean=recipe.clean, takedown=away.content), extracted, as_of=night)
+        lists = _contents(each.path for each in recipe.clean.quality.c4_bad_words)
+        rules = CleanSpec(clean=recipe.clean, takedown=away.content, word_lists=lists)
+        documents = clean(name, rules, extracted, as_of=night)
         others = [_corpus(other) for other in recipe.dedup.against]
         unique = dedup(
             name,
@@ -75,8 +78,9 @@ def build_corpus(recipe: CorpusRecipe, night: str, labels: tuple[str, ...] = ())
         )
         refs: Refs = {**sources, "extract": extracted, "clean": documents, "dedup": unique}
         if recipe.decontaminate.sets:
-            rules = DecontaminateSpec(decontaminate=recipe.decontaminate, contents=_contents(recipe))
-            refs["decontaminate"] = decontaminate(name, rules, unique, as_of=night)
+            contents = _contents(each.path for each in recipe.decontaminate.sets)
+            protected = DecontaminateSpec(decontaminate=recipe.decontaminate, contents=contents)
+            refs["decontaminate"] = decontaminate(name, protected, unique, as_of=night)
         sides = SplitSpec(
             split=recipe.split,
             labels=labels,
@@ -114,6 +118,15 @@ def _corpus(name: str) -> ArtifactRef:
     return found
 
 
-def _contents(recipe: CorpusRecipe) -> tuple[str, ...]:
-    """sha256 of each evaluation set's file: the recipe has only their names."""
-    return tuple(file_sha256(artifacts.home() / each.path) for each in recipe.decontaminate.sets)
+def _contents(paths: Iterable[str]) -> tuple[str, ...]:
+    """sha256 of each file that the recipe has only the name of.
+
+    Raises:
+        ArtifactError: one is not there.
+    """
+    files = [artifacts.home() / path for path in paths]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise artifacts.ArtifactError(
+            f"no such file: {', '.join(missing)}; the recipe names it relative to the home folder"
+        )
+    return tuple(map(file_sha256, files))

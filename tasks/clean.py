@@ -18,6 +18,8 @@ class CleanSpec(Config):
     clean: CleanConfig
     takedown: str
     """sha256 of the takedown list; "" without one."""
+    word_lists: tuple[str, ...] = ()
+    """sha256 of each list of bad words: the recipe has only their names."""
 
 
 @stage("clean", code="tasks.text.clean", resume=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -99,10 +99,10 @@ class Indexed:
 
 
 class Mergeable(Protocol):
-    def merge(self, other: object, /) -> None: ...
+    def merge(self, other: Any, /) -> None: ...
 
 
-Counted = TypeVar("Counted")
+Counted = TypeVar("Counted", bound=Mergeable)
 
 
 def over(workers: Workers, count: Callable[[Path], Counted], files: Sequence[Path], into: Counted) -> Counted:
@@ -112,7 +112,7 @@ def over(workers: Workers, count: Callable[[Path], Counted], files: Sequence[Pat
     for index, counted in workers.map(count, files):
         waiting[index] = counted
         while merged in waiting:
-            into.merge(waiting.pop(merged))  # type: ignore[attr-defined]
+            into.merge(waiting.pop(merged))
             merged += 1
     return into
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 from tasks.config.quality import QualityConfig
 
@@ -70,8 +71,8 @@ class Judge:
             reason = "c4: bad word"
         return Verdict(text, levels, reason, removed)
 
-    def _asked(self, *modules: object) -> list[_Asked]:
-        names = {module.__name__ for module in modules}  # type: ignore[attr-defined]
+    def _asked(self, *modules: ModuleType) -> list[_Asked]:
+        names = {module.__name__ for module in modules}
         found: list[_Asked] = []
         for rule in RULES.values():
             threshold = getattr(self._config, rule.name)

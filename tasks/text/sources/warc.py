@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -81,11 +81,11 @@ class WarcReader:
         if not body.strip():
             return Unreadable(url, "empty page")
         date = record.headers.get("WARC-Date") or ""
-        common = {"fetched_at": date, "kind": self.source.kind, "language": self.source.language, "meta": meta}
+        bare = RawDocument(url, fetched_at=date, kind=self.source.kind, language=self.source.language, meta=meta)
         if record.record_type != WarcRecordType.conversion:
-            return RawDocument(url, body=body, content_type=content_type, **common)  # type: ignore[arg-type]
+            return replace(bare, body=body, content_type=content_type)
         try:
-            return RawDocument(url, text=body.decode(), **common)  # type: ignore[arg-type]
+            return replace(bare, text=body.decode())
         except UnicodeDecodeError as error:
             return Unreadable(url, "invalid UTF-8", str(error))
 
