@@ -45,12 +45,16 @@ def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Pages:
-    """A site of pages in a binary tree; it notes the bodies that it sends, and can call for help in the middle."""
+    """A site of pages in a binary tree; it notes the bodies that it sends, and can call for help in the middle.
+
+    From the call on it holds its answers back until `go_on`: a crawl whose parent is killed learns of it half a second
+    later, in which it would fetch all that is left.
+    """
 
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.due = sys.maxsize
-        self.reached = threading.Event()
+        self.reached, self.may_answer = threading.Event(), threading.Event()
 
     def __call__(self, handler: BaseHTTPRequestHandler) -> None:
         if handler.path == "/robots.txt":
@@ -59,13 +63,19 @@ class Pages:
         self.sent.append(handler.path)
         if len(self.sent) >= self.due:
             self.reached.set()
+            self.may_answer.wait(60)
         links = [f"/{child}" for child in (2 * number + 1, 2 * number + 2) if child < PAGES]
         body = page(*links, text=f"<p>{number} {random.Random(number).random()}" * 50)
         return answer(handler, 200, body, etag=f'"{number}"')
 
     def call_after(self, pages: int) -> None:
         self.reached.clear()
+        self.may_answer.clear()
         self.due = len(self.sent) + pages
+
+    def go_on(self) -> None:
+        self.due = sys.maxsize
+        self.may_answer.set()
 
 
 def attempt(web: WebSource, limit: int = 0) -> subprocess.Popen[str]:
@@ -110,11 +120,12 @@ def test_killed_at_random_points_it_goes_on_and_fetches_no_stored_page_again() -
         for victim in ("parent", "worker", "parent"):
             site.call_after(point.randrange(2, PAGES // 4))
             parent = attempt(web)
-            assert site.reached.wait(60)
+            assert site.reached.wait(120)
             (worker,) = psutil.Process(parent.pid).children()
             os.kill(worker.pid if victim == "worker" else parent.pid, signal.SIGKILL)
             parent.communicate(timeout=30)
             worker.wait(30)
+            site.go_on()
             assert artifacts.find("scrape", "site", KEY) is None
             moments.append((len(site.sent), stored()))
             assert moments[-1][1] <= set(site.sent)
