@@ -45,6 +45,21 @@ class CrawledPages:
             )
 
 
+Row = tuple[object, ...]
+"""Of a document, in the order of EXTRACTED_SCHEMA."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that does not become a document."""
+
+    url: str
+    source: str
+    kind: str
+    reason: str
+    detail: str = ""
+
+
 @dataclass(frozen=True)
 class Work:
     """A unit, the name of its source, and what reads it."""
@@ -100,9 +115,10 @@ class ExtractPart:
             for raw in work.reader.read(work.unit):
                 for row in self._rows(raw, work.source, lines):
                     receipt.rows["seen"] += 1
-                    if len(row) == len(tables.REJECT_SCHEMA):
-                        rejects.add(row)
-                        receipt.dropped[str(row[4])] += 1
+                    if isinstance(row, Reject):
+                        reason = row.reason
+                        rejects.add(tables.reject(vars(row), reason, row.detail[: tables.HEAD_CHARACTERS]))
+                        receipt.dropped[reason] += 1
                     else:
                         documents.add(row)
                         receipt.rows["kept"] += 1
@@ -110,27 +126,26 @@ class ExtractPart:
             lines.save(path)
         return receipt
 
-    def _rows(self, raw: RawDocument | Unreadable, source: str, lines: LineCounter) -> Iterator[tuple[object, ...]]:
-        """Rows of documents, or one row of a reject, which is shorter."""
+    def _rows(self, raw: RawDocument | Unreadable, source: str, lines: LineCounter) -> Iterator[Row | Reject]:
         if isinstance(raw, Unreadable):
-            yield _reject(raw.url, source, "", raw.reason, raw.detail)
+            yield Reject(raw.url, source, "", raw.reason, raw.detail)
         elif raw.text is not None:
             if raw.text.strip():
                 is_document = raw.label is None and "\n" in raw.text.strip()
                 yield _row(raw, source, raw.text, raw.levels, is_main_text=is_document)
             else:
-                yield _reject(raw.url, source, raw.kind, "empty text", "")
+                yield Reject(raw.url, source, raw.kind, "empty text")
         else:
             assert raw.body is not None, raw.url
             yield from self._of_page(raw, raw.body, source, lines)
 
-    def _of_page(self, raw: RawDocument, body: bytes, source: str, lines: LineCounter) -> Iterator[tuple[object, ...]]:
+    def _of_page(self, raw: RawDocument, body: bytes, source: str, lines: LineCounter) -> Iterator[Row | Reject]:
         found = extraction.extract(
             body, content_type=raw.content_type, url=raw.url, config=self.config, want_lines=True
         )
         lines.add_page(site_of(raw.url, source), found.lines)
         if isinstance(found, Refused):
-            yield _reject(raw.url, source, raw.kind, found.reason, found.detail)
+            yield Reject(raw.url, source, raw.kind, found.reason, found.detail)
             return
         page = _with_facts(raw, found)
         for record in found.records:
@@ -157,16 +172,12 @@ def _with_facts(raw: RawDocument, found: Extracted) -> RawDocument:
     )
 
 
-def _row(raw: RawDocument, source: str, text: str, levels: Sequence[int], *, is_main_text: bool) -> tuple[object, ...]:
+def _row(raw: RawDocument, source: str, text: str, levels: Sequence[int], *, is_main_text: bool) -> Row:
     meta = json.dumps(dict(raw.meta), sort_keys=True, ensure_ascii=False)
     return (
         *(raw.url, source, raw.fetched_at, raw.date, raw.language, raw.title, text, list(levels), raw.kind, raw.label),
         *(raw.group or raw.url, raw.context or raw.url, is_main_text, meta),
     )
-
-
-def _reject(url: str, source: str, kind: str, reason: str, detail: str) -> tuple[object, ...]:
-    return tables.reject({"url": url, "source": source, "kind": kind}, reason, detail[: tables.HEAD_CHARACTERS])
 
 
 def _table(stack: ExitStack, part: Part, name: str, schema: tables.Schema) -> tables.TableWriter:
