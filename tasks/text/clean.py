@@ -151,10 +151,11 @@ class CleanPart:
         each.reason = verdict.reason
         if each.reason:
             return
-        each.text, found = redact(verdict.text, self.config.privacy, each.language)
-        each.redacted = Counter[str](found)
-        each.levels = verdict.levels
-        each.reason = self._takedown.refusal("", each.id)
+        text, found = redact(verdict.text, self.config.privacy, each.language)
+        each.text, each.levels, each.redacted = text, verdict.levels, Counter[str](found)
+        if found:  # a replacement that is empty leaves loose blanks, and lines without anything
+            each.text, each.levels = normalise_lines(text, verdict.levels, self.config.normalise)
+        each.reason = self._takedown.refusal("", each.id) if each.text else "nothing but personal data"
 
     @cached_property
     def _quality(self) -> Judge:

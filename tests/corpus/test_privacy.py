@@ -44,6 +44,13 @@ FOUND = [
     ("pt", "CPF 390.533.447-05", "national_id"),
     ("zh", "11010519491231002X", "national_id"),
     ("en", "Aadhaar 2341 2341 2346", "national_id"),
+    # words without blanks between them begin and end where the number does
+    ("zh", "请打电话13812345678或者", "phone"),
+    ("zh", "我的身份证11010519491231002X的人", "national_id"),
+    ("zh", "卡号4111111111111111请", "card"),
+    ("zh", "账号DE89 3704 0044 0532 0130 00的", "iban"),
+    ("zh", "服务器8.8.8.8很好", "ip"),
+    ("ko", "제 번호는 +82 10-1234-5678로", "phone"),
 ]
 CLEAN = [
     "Order 4711-2026-0815 of 2026-11-22, invoice 100234567890, item 5901234123457",

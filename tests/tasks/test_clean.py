@@ -9,6 +9,7 @@ import pytest
 
 from tasks.artifacts import ArtifactRef, Draft
 from tasks.config import CleanConfig, ExtractConfig, QualityConfig, RecordSelector, WebSource
+from tasks.config.privacy import PrivacyConfig
 from tasks.text.clean import clean
 from tasks.text.documents import REJECTS, CorpusError, check_balance
 from tasks.text.parts import Serial
@@ -159,6 +160,18 @@ def test_personal_data_is_replaced_and_counted() -> None:
     assert "[EMAIL]" in review["text"]
     assert json.loads(review["meta"])["redacted"] == {"email": 1, "phone": 1}
     assert ref.manifest["facts"]["redacted"] == {"email": 1, "phone": 1}
+
+
+def test_personal_data_that_is_taken_out_leaves_no_hole() -> None:
+    quality = QualityConfig(min_letter_share=None, min_sentenced_share=None)
+    config = CONFIG.model_copy(update={"quality": quality, "privacy": PrivacyConfig(replacement="")})
+    own = "<main><h2>Who wrote it</h2><p>jane.doe@example.com</p><p>She answers within a day, mostly.</p></main>"
+    pages = (page("/a", own), film("b", ("Fresh", "jane.doe@example.com"), ("Fresh", GOOD)))
+    ref = cleaned(*pages, config=config)
+    document = next(row for row in rows(ref) if row["url"].endswith("/a"))
+    assert document["text"] == "Who wrote it\nShe answers within a day, mostly."
+    assert (document["levels"], document["sentences"]) == ([2, 0], [0, 13])
+    assert ref.manifest["dropped"]["nothing but personal data"] == 1
 
 
 def test_what_is_on_the_takedown_list_goes(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from stdnum import iban as stdnum_iban
 from stdnum import luhn
 
-from tasks.text.privacy.spans import Span, Window
+from tasks.text.privacy.spans import Span, Window, not_after, not_before
 
 # Grouped as cards print them (4-4-4-4, Amex 4-6-5), or in one piece.
 _CARD = re.compile(
-    r"(?<![\w.,+/-])(?:\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|\d{4}([ -])\d{6}\2\d{4,5}|\d{13,19})"
-    r"(?![\w/-]|[.,]\d)"
+    not_after(r"\w.,+/-")
+    + r"(?:\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|\d{4}([ -])\d{6}\2\d{4,5}|\d{13,19})"
+    + not_before(r"\w/-")
+    + r"(?![.,]\d)"
 )
 _ISSUERS = (
     (re.compile("4"), (13, 16, 19)),  # Visa
@@ -25,7 +27,9 @@ _ISSUERS = (
     (re.compile("62"), (16, 17, 18, 19)),  # UnionPay
     (re.compile("50|5[6-8]|6[37]"), (16,)),  # Maestro has other lengths too; those say too little
 )
-_IBAN = re.compile(r"(?<![\w-])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?(?!\w)")
+_IBAN = re.compile(
+    not_after(r"\w-") + r"[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?" + not_before(r"\w")
+)
 
 
 def cards(text: str, window: Window) -> Iterator[Span]:

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from tasks.text.privacy.spans import Span
+from tasks.text.privacy.spans import Span, not_after, not_before
 
 # RFC 5321 allows 64 octets before the @ and 63 in a label. Latin letters alone: where words have no blanks between
 # them, what follows an address would be part of it. Matched around each @, so that no text makes the search slow.
@@ -18,15 +18,18 @@ _SPELT = re.compile(
     r"(?:(?: ?[(\[{<] ?(?:dot|punkt|point|punto) ?[)\]}>] ?|\.)[\w-]{1,63}){1,5}",
     re.IGNORECASE,
 )
-_IPV4 = re.compile(r"(?<![\w.:/-])(?<!\d,)\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\w)")
-_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:]|\.\d)")
+_IPV4 = re.compile(not_after(r"\w.:/-") + r"(?<!\d,)\d{1,3}(?:\.\d{1,3}){3}" + not_before(r"\w-") + r"(?!\.\w)")
+_IPV6 = re.compile(
+    not_after(r"\w:.") + r"(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}" + not_before(r"\w:") + r"(?!\.\d)"
+)
 _VERSION = re.compile(
     r"(?:\bv|version|release|rev(?:ision)?|firmware|driver|build|kernel|update|ver|section|chapter|oid|errata)"
     r"[ .:=(#]*\Z",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(
-    r"\b(?:ip|ipv4|address|addr|adresse|host|server|dst|src|from|ping|inet|via|gateway|dns|net|network|ssh|地址)\b[^\n]{0,12}\Z",
+    r"(?:\b(?:ip|ipv4|address|addr|adresse|host|server|dst|src|from|ping|inet|via|gateway|dns|net|network|ssh)\b"
+    r"|地址|位址|服务器|伺服器|アドレス|サーバ|주소)[^\n]{0,12}\Z",
     re.IGNORECASE,
 )
 _SMALL = 32

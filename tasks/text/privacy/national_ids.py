@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tasks.text.privacy.spans import Span, Window
+from tasks.text.privacy.spans import Span, Window, not_after, not_before
 
 CONTEXT_CHARACTERS = 40
 
@@ -94,7 +94,11 @@ def _is_valid(each: NationalId, found: str) -> bool:
 @cache
 def _ids(countries: tuple[str, ...]) -> list[tuple[NationalId, re.Pattern[str], re.Pattern[str] | None]]:
     return [
-        (each, re.compile(rf"(?<![\w.,/+-])(?:{each.pattern})(?![\w/-]|[.,]\d)"), _words(each.words))
+        (
+            each,
+            re.compile(not_after(r"\w.,/+-") + f"(?:{each.pattern})" + not_before(r"\w/-") + r"(?![.,]\d)"),
+            _words(each.words),
+        )
         for each in _IDS
         if each.country in countries
     ]

@@ -9,12 +9,14 @@ import phonenumbers
 from phonenumbers import Leniency, PhoneNumberMatcher
 from stdnum import isbn, issn
 
-from tasks.text.privacy.spans import Span, Window
+from tasks.text.privacy.spans import Span, Window, not_after, not_before
 
 # What may be a number: 7 to 17 digits, not inside a word, a decimal or a path, between them one or two separators.
 _CANDIDATE = re.compile(
-    r"(?<![\w.,/#$€£=_~-])(?<!\d[ :])(?:\+ ?|00)?\(?\+?\d{1,5}\)?(?:(?: ?[-./–(] ?|\) ?| )?\(?\d{1,5}\)?){1,7}"
-    r"(?![\w_/=~%-]|[.,:]\d)"
+    not_after(r"\w.,/#$€£=_~-")
+    + r"(?<!\d[ :])(?:\+ ?|00)?\(?\+?\d{1,5}\)?(?:(?: ?[-./–(] ?|\) ?| )?\(?\d{1,5}\)?){1,7}"
+    + not_before(r"\w_/=~%-")
+    + r"(?![.,:]\d)"
 )
 _CONTEXT = re.compile(
     r"(?:\b(?:tel|telef\w*|téléph\w*|tél|phone|telephone|mobile|mobil|cell|fax|call|ring|whatsapp|handy|móvil|portable|"

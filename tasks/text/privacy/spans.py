@@ -17,6 +17,21 @@ class Span(NamedTuple):
     kind: Kind
 
 
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+"""Thai, Lao, Burmese, Khmer, Japanese, Chinese, and Korean, whose particles follow a number at once: their letters are
+no part of what stands beside them."""
+
+
+def not_after(characters: str) -> str:
+    """A pattern: none of these stands before, a letter of a script without blanks aside."""
+    return rf"(?<!(?![{_UNSPACED}])[{characters}])"
+
+
+def not_before(characters: str) -> str:
+    """The same for what follows."""
+    return rf"(?!(?![{_UNSPACED}])[{characters}])"
+
+
 Window = tuple[int, int]
 """Characters [start, stop) of a text in which to look: a whole line, or several."""
 
