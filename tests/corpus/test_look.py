@@ -188,6 +188,21 @@ def test_reasons_samples_and_checks() -> None:
     assert checks(found)[1].details == ("extract kept 200, clean saw 290",)
 
 
+def test_addresses_that_the_recipe_leaves_out_are_not_lost() -> None:
+    def crawl(out: Draft) -> None:
+        rows = [("https://a/", "fetched", ""), *((f"https://a/{n}", "skipped", "excluded") for n in range(8))]
+        table = pa.table(dict(zip(("url", "outcome", "reason"), map(list, zip(*rows, strict=True)), strict=True)))
+        pq.write_table(table, out.path / "pages.parquet")
+        out.rows |= {"seen": 9, "fetched": 1, "not_modified": 0, "redirected": 0, "skipped": 8, "failed": 0}
+        out.drop("excluded", 8)
+
+    found = look({**corpus(), "source web": publish("scrape", crawl, name="other")})
+    (sources,) = [check for check in checks(found) if check.title == "Sources"]
+    assert (sources.mark, sources.details) == ("pass", ())
+    assert "0 of 1 records skipped or failed" in sources.figure
+    assert "8 left out, as the recipe asks" in sources.figure
+
+
 def test_a_lost_document_and_a_foreign_input_ask_for_attention() -> None:
     refs = corpus()
 

@@ -9,9 +9,11 @@ from typing import Literal
 
 from tasks.text.look.model import CorpusLook, StageLook
 from tasks.text.look.wording import language, number, plural, share
+from tasks.text.web.urls import EXCLUDED, NOT_INCLUDED
 
 Mark = Literal["pass", "attention", "unknown"]
 
+BY_RECIPE = (EXCLUDED, NOT_INCLUDED)
 MAX_FAILED_PAGES = 0.05
 MAX_DUPLICATES = 0.5
 MAX_REASON = 0.5
@@ -127,10 +129,15 @@ def _fetched(look: CorpusLook) -> Check:
         )
     if not sources:
         return Check("unknown", "Sources", "no source is shown", rule)
-    lost = [(_listed(stage), stage.seen or 0, stage.title) for stage in sources]
+    wished = [sum(each.documents for each in stage.reasons if each.reason in BY_RECIPE) for stage in sources]
+    lost = [
+        (_listed(stage) - left_out, (stage.seen or 0) - left_out, stage.title)
+        for stage, left_out in zip(sources, wished, strict=True)
+    ]
     wrong = [f"{title}: {n:,} of {seen:,} ({share(n, seen)})" for n, seen, title in lost if n > MAX_FAILED_PAGES * seen]
     gone, seen = sum(n for n, _, _ in lost), sum(n for _, n, _ in lost)
     figure = f"{gone:,} of {seen:,} records skipped or failed ({share(gone, seen)}) in {plural(len(lost), 'source')}"
+    figure += f"; {sum(wished):,} left out, as the recipe asks" if any(wished) else ""
     return Check(_mark(not wrong), "Sources", figure, rule, tuple(wrong), "stages")
 
 

@@ -15,6 +15,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL_CHARACTERS = 2_000
 _HOST = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]+")  # a name, or an IPv6 literal without a zone
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+EXCLUDED, NOT_INCLUDED = "excluded", "not included"
+"""Reasons that are the recipe's own wish."""
 
 
 def normalise_url(url: str) -> str | None:
@@ -88,9 +90,9 @@ class UrlPolicy:
     def refusal(self, url: str) -> str:
         """Why the address is not visited; "" when it is. Seeds need no `include`: a crawl has to start somewhere."""
         if any(pattern.search(url) for pattern in self._exclude):
-            return "excluded"
+            return EXCLUDED
         if self._include and url not in self.seeds and not any(pattern.search(url) for pattern in self._include):
-            return "not included"
+            return NOT_INCLUDED
         return ""
 
 
