@@ -178,8 +178,12 @@ def test_one_worker_four_workers_and_kills_give_the_same_bytes(
         command = own.command("corpus", "run", str(recipe), *NIGHT, f"workers={1 if name == 'one' else 4}")
         if name == "killed":
             for _ in range(3):
-                process = own.start(command, tmp_path / "killed.log")
-                time.sleep(12 + 10 * seed.random())
+                log = tmp_path / "killed.log"
+                process = own.start(command, log)
+                while "Beginning flow run" not in log.read_text("utf-8", "replace"):  # 10 s of imports go before
+                    assert process.poll() is None, log.read_text("utf-8", "replace")
+                    time.sleep(0.2)
+                time.sleep(20 * seed.random())
                 process.send_signal(signal.SIGKILL)
                 process.wait()
         own.run(command, timeout_s=600)
