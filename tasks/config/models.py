@@ -50,12 +50,31 @@ class FinetuneConfig(StepsConfig):
     labels: tuple[str, ...] = Field(min_length=2, description="in the order of their ids; the last is 'positive'")
 
 
+PartOfSpeech = Literal[
+    "ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM",
+    "VERB", "X",
+]  # fmt: skip
+"""Universal Dependencies, version 2."""
+
+
 class BaselinesConfig(Config):
     """Classical models that BERT must beat."""
 
     analyzer: Literal["word", "char"] = "word"
+    lemmas: str = Field(
+        "", description="spaCy pipeline (package or folder) whose lemmas stand for words; '': as written"
+    )
+    parts_of_speech: tuple[PartOfSpeech, ...] = Field((), description="of the lemmas that count; empty: all words")
     naive_bayes_ngrams: tuple[int, int] = (1, 2)
     logistic_ngrams: tuple[int, int] = (1, 2)
+
+    @model_validator(mode="after")
+    def _lemmas_are_words(self) -> BaselinesConfig:
+        if self.parts_of_speech and not self.lemmas:
+            raise ValueError("parts_of_speech are found together with lemmas: name a pipeline in lemmas")
+        if self.lemmas and self.analyzer != "word":
+            raise ValueError(f"lemmas are words, and analyzer is {self.analyzer!r}: leave one of the two away")
+        return self
 
 
 class EvaluateConfig(Config):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -38,14 +38,21 @@ def tokens(texts: Iterable[str], model: str) -> Iterator[list[Token]]:
         yield [Token(token.text, token.lemma_, token.pos_) for token in doc if not token.is_space]
 
 
-def lemmas(texts: Iterable[str], model: str) -> Iterator[list[str]]:
+def lemmas(texts: Iterable[str], model: str, parts_of_speech: Collection[str] = ()) -> Iterator[list[str]]:
     """The lemmas of each text in lower case, in order, without punctuation: what a bag of words wants.
+
+    Args:
+        parts_of_speech: universal ones that count; empty: all but punctuation.
 
     Raises:
         MissingModel: as `tokens`.
     """
     for found in tokens(texts, model):
-        yield [token.lemma.lower() for token in found if token.pos != "PUNCT"]
+        yield [
+            token.lemma.lower()
+            for token in found
+            if (token.pos in parts_of_speech if parts_of_speech else token.pos != "PUNCT")
+        ]
 
 
 @lru_cache(maxsize=2)

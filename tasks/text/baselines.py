@@ -16,6 +16,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import MultinomialNB
 
 from tasks.config import BaselinesConfig
+from tasks.text.analysis import lemmas
 from tasks.text.predictions import Predictions, most_probable
 
 NAIVE_BAYES_ALPHAS = (1.0, 0.5, 0.25, 0.1)
@@ -50,8 +51,9 @@ def fit_baselines(
 
     Raises:
         BaselinesError: a side without a label, or a label that is not one of `labels`.
+        MissingModel: lemmas are asked for, and the pipeline is not installed or has none.
     """
-    train, validation, test = (_side(documents, labels, name) for name in ("train", "validation", "test"))
+    train, validation, test = (_side(config, documents, labels, name) for name in ("train", "validation", "test"))
     shares = np.bincount(train.targets, minlength=len(labels)) / len(train.ids)
     counts = CountVectorizer(analyzer=config.analyzer, ngram_range=config.naive_bayes_ngrams)
     weights = TfidfVectorizer(analyzer=config.analyzer, ngram_range=config.logistic_ngrams, sublinear_tf=True)
@@ -92,7 +94,7 @@ def _best(
     return most_probable(test.ids, model.predict_proba(vectorizer.transform(test.texts)), labels, facts)
 
 
-def _side(documents: pa.Table, labels: Sequence[str], name: str) -> Side:
+def _side(config: BaselinesConfig, documents: pa.Table, labels: Sequence[str], name: str) -> Side:
     chosen = documents.filter(pc.and_(pc.equal(documents["split"], name), pc.is_valid(documents["label"])))
     found = chosen["label"].to_pylist()
     unknown, missing = sorted(set(found) - set(labels)), sorted(set(labels) - set(found))
@@ -102,4 +104,7 @@ def _side(documents: pa.Table, labels: Sequence[str], name: str) -> Side:
         raise BaselinesError(f"split {name!r}: {len(found)} labelled documents, none of them labelled {missing}")
     order = {label: i for i, label in enumerate(labels)}
     targets = np.array([order[label] for label in found], dtype=np.int64)
-    return Side(chosen["id"].to_pylist(), chosen["text"].to_pylist(), targets)
+    texts = chosen["text"].to_pylist()
+    if config.lemmas:
+        texts = [" ".join(words) for words in lemmas(texts, config.lemmas, config.parts_of_speech)]
+    return Side(chosen["id"].to_pylist(), texts, targets)

