@@ -91,6 +91,11 @@ class WebSource(SourceConfig):
     concurrency: int = Field(4, ge=1, le=64, description="requests under way to each host")
     timeout_s: float = Field(20.0, gt=0, description="from the request to the last byte of the answer")
     retries: int = Field(3, ge=0, le=10, description="of 5xx, 429 and network errors, with exponential backoff")
+    give_up_after: int = Field(
+        50,
+        ge=1,
+        description="addresses in a row that a host left without an answer (or with 5xx, 429), after all retries",
+    )
     warc_bytes: int = Field(1_000_000_000, ge=1_000, description="a WARC file that is longer is followed by a new one")
     user_agent: str = Field("bert-foundry/0.1", min_length=1)
 

@@ -361,3 +361,46 @@ def test_robots_txt_is_obeyed_as_rfc_9309_has_it() -> None:
         ref = run(web)
     seeds = ref.manifest["facts"]["seeds"]
     assert {name: seeds[f"{base}/page"] for name, base in bases.items()} == expected
+
+
+class Falters:
+    """A page with 60 links; `is_well` says whether one of them is answered. Remembers the pages that were asked for."""
+
+    def __init__(self, is_well: Callable[[int], bool]) -> None:
+        self.is_well = is_well
+        self.asked: list[str] = []
+
+    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
+        if handler.path == "/robots.txt":
+            return answer(handler, 404)
+        self.asked.append(handler.path)
+        if handler.path == "/":
+            return answer(handler, 200, page(*(f"/{number}" for number in range(60))))
+        number = int(handler.path[1:])
+        return answer(handler, 200, page(text=handler.path)) if self.is_well(number) else answer(handler, 503)
+
+
+def test_a_host_that_goes_down_is_given_up_for_the_night_and_its_pages_are_kept() -> None:
+    site = Falters(lambda number: True)
+    with bad_site(site) as base:
+        web = source(f"{base}/", concurrency=2, give_up_after=5)
+        first = run(web, "1")
+        site.is_well, site.asked = (lambda number: False), []
+        second = run(web, "2", first)
+        assert len(site.asked) <= 1 + 5 + 2 * 2  # what was under way when the fifth failed
+        site.is_well, site.asked = (lambda number: True), []
+        third = run(web, "3", second)
+    rows = second.manifest["rows"]
+    assert rows["seen"] == rows["fetched"] + rows["not_modified"] + rows["failed"] == 61
+    assert second.manifest["dropped"]["host gave no answer again and again"] >= 50
+    assert second.manifest["facts"]["kept_from_before"] == 60
+    assert set(bodies_of(second)) == set(bodies_of(first)) == set(bodies_of(third))
+    assert len(site.asked) == 61
+
+
+def test_a_host_that_stumbles_is_not_given_up() -> None:
+    site = Falters(lambda number: number % 4 == 0)
+    with bad_site(site) as base:
+        found = run(source(f"{base}/", concurrency=1, give_up_after=10))
+    assert len(site.asked) == 61
+    assert found.manifest["dropped"] == {"http 503": 45}

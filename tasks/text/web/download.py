@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from tasks.config.web import WebSource
 from tasks.text.web.bounded_http import BoundedHandler, TooManyHeaders
 from tasks.text.web.decoding import ACCEPTED, BodyError, decode_body
 from tasks.text.web.resolver import ALLOW_PRIVATE, PublicResolver, refused
-from tasks.text.web.urls import host_and_port, resolve
+from tasks.text.web.urls import host_and_port, origin_of, resolve
 
 FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 30.0
@@ -47,6 +48,7 @@ UNUSED = (
     "httpcompression.HttpCompressionMiddleware",  # tasks.text.web.decoding has a reason for each failure
 )
 
+GIVEN_UP = "host gave no answer again and again"
 logger = logging.getLogger(__name__)
 
 
@@ -116,12 +118,18 @@ def scrapy_settings(source: WebSource) -> dict[str, Any]:
 
 @dataclass
 class Fetcher:
-    """GETs with retries. Counts requests and bytes of bodies as sent."""
+    """GETs with retries. Counts requests and bytes of bodies as sent.
+
+    A host that left `give_up_after` addresses in a row without an answer, each through all its tries, is asked no more:
+    a site of 100,000 pages that goes down would hold the night up for days.
+    """
 
     crawler: Crawler
     source: WebSource
     requests: int = field(default=0, init=False)
     body_bytes: int = field(default=0, init=False)
+    _unanswered: Counter[str] = field(default_factory=Counter, init=False)
+    """Addresses in a row, by origin."""
 
     def __post_init__(self) -> None:
         self.crawler.signals.connect(self._stop_other_types, signals.headers_received)
@@ -136,12 +144,16 @@ class Fetcher:
             page: stop before the body of what is neither HTML nor plain text.
             head_bytes: only the first so many bytes of the body are wanted, however long it is; 0: all.
         """
+        origin = origin_of(url)
+        if self._unanswered[origin] >= self.source.give_up_after:
+            return Reply(error=GIVEN_UP)
         meta = {"page": page, "head": head_bytes} | ({"download_maxsize": 0} if head_bytes else {})
         for attempt in range(self.source.retries + 1):
             reply = self._decoded(await self._once(url, headers or {}, dict(meta)), head_bytes)
             if not reply.is_transient or attempt == self.source.retries:
                 break
             await asyncio.sleep(backoff_s(attempt, reply.header("retry-after")))
+        self._unanswered[origin] = self._unanswered[origin] + 1 if reply.is_transient else 0
         return reply
 
     async def get_listing(self, url: str, headers: dict[str, str] | None = None, *, head_bytes: int = 0) -> Reply:
