@@ -76,6 +76,7 @@ bench-corpus: bench-env corpora  ## every measured claim about corpora (an hour)
 	$(BIN)/python benchmarks/near_duplicates.py
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/corpus_memory.py
+	$(BIN)/python benchmarks/split_memory.py
 	$(BIN)/python benchmarks/corpus_datatrove.py
 
 lock:  ## resolve the dependencies anew and write constraints.txt

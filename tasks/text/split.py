@@ -9,50 +9,31 @@ The training side is mixed here too: a source's weight says how often each of it
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tasks.artifacts import ArtifactRef, Draft
 from tasks.config import SplitConfig
 from tasks.text import documents as tables
-from tasks.text.components import Components
 from tasks.text.dedup import GONE, GONE_SCHEMA
-from tasks.text.documents import CorpusError, column
+from tasks.text.documents import BATCH_DOCUMENTS, CorpusError
+from tasks.text.names import Column, number
 from tasks.text.parts import Part, Progress, Receipt, Workers, build_parts
+from tasks.text.sides import NO_SIDE, SIDES, VERDICTS, Corpus, Verdicts, assign
 
-SIDES = ("train", "validation", "test")
 SIDES_FILE = "sides.parquet"
 SIDES_SCHEMA = pa.schema([("id", pa.string()), ("group", pa.string()), ("split", pa.string())])
-BRIDGE = "near-duplicate across the split"
-TORN_GROUP = "group on several sides of the split"
 UNMIXED = "left out by its source's weight"
-
-Hub = tuple[str, str]
-"""What holds documents together: ("group", a page) or ("cluster", its id)."""
-
-
-@dataclass(frozen=True)
-class Document:
-    id: str
-    group: str
-    cluster: str
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Sides of earlier nights."""
-
-    sides: dict[str, str]
-    """Document id -> side."""
-    groups: dict[str, str]
-    """Document id -> group."""
+_ROW_GROUP = 65_536
+"""Of the remembered sides."""
 
 
 def split(
@@ -79,17 +60,9 @@ def split(
         CorpusError: a side is empty or lacks a label; names them and the counts.
     """
     files = tables.document_files(documents)
-    found = [_sides_of(file) for file in files]
-    ghosts = tables.read_table(gone / GONE, GONE_SCHEMA)
-    memory = _memory(previous)
-    clusters = dict(zip(column(ghosts, "id"), column(ghosts, "cluster"), strict=True))
-    sides, dropped = assign(config, [each for part in found for each in part], clusters, memory)
-    _remember(out, found, sides, memory)
-    items = [
-        (str(file), [sides.get(each.id, dropped.get(each.id, "")) for each in part])
-        for file, part in zip(files, found, strict=True)
-    ]
-    keys = [hashlib.sha256(repr(verdicts).encode()).hexdigest() for _, verdicts in items]
+    verdicts = _decide(config, files, gone, previous, out)
+    items = [(str(file), mine) for file, mine in zip(files, _by_file(files, verdicts), strict=True)]
+    keys = [hashlib.sha256(mine.tobytes()).hexdigest() for _, mine in items]
     make = _WritePart(config.seed, tuple(sorted(weights.items())))
     build_parts(items, keys, make, out, workers, progress, folders=(tables.DOCUMENTS, tables.REJECTS))
     tables.check_balance(out)
@@ -97,108 +70,90 @@ def split(
     _check(out.rows, labels)
 
 
-def assign(
-    config: SplitConfig, documents: Sequence[Document], gone: dict[str, str], memory: Memory
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The side of every document that stays, and the reason for every one that goes, by id.
+def _decide(
+    config: SplitConfig, files: Sequence[Path], gone: ArtifactRef, previous: ArtifactRef | None, out: Draft
+) -> Verdicts:
+    """(N): the verdict on each row of all files, in order. Writes sides.parquet."""
+    corpus = read_corpus(files, gone, previous)
+    verdicts = assign(config, corpus)
+    _remember(out, corpus, verdicts)
+    return verdicts
 
-    1. A document that had a side keeps it. 2. A new one takes the side of its page or its cluster, again and again
-    until nothing follows any more; one that belongs to two sides would tie them together, and goes. 3. What is left is
-    tied to nothing old: each connected component gets a side by a hash of the seed and its smallest key.
 
-    Args:
-        gone: cluster by id of documents of earlier nights that are no longer there.
+def read_corpus(files: Sequence[Path], gone: ArtifactRef, previous: ArtifactRef | None) -> Corpus:
+    """What decides on sides, of the documents in `files` and of earlier nights; arguments as of `split`."""
+    tonight = tuple(files)
+    away = (_table(gone / GONE, GONE_SCHEMA),)
+    before = (_table(previous / SIDES_FILE, SIDES_SCHEMA),) if previous else ()
+    (clusters, gone_clusters), cluster_names = number([Column(tonight, "cluster"), Column(away, "cluster")])
+    cluster_count = len(cluster_names)
+    del cluster_names  # which are as large as the ids, and what a cluster is called does not matter
+    (ids, known_ids, gone_ids), id_names = number(
+        [Column(tonight, "id"), Column(before, "id"), Column(away, "id")], ascending=True
+    )
+    (groups, known_groups), group_names = number([Column(tonight, "group"), Column(before, "group")])
+    return Corpus(
+        ids=ids,
+        groups=groups,
+        clusters=clusters,
+        known_ids=known_ids,
+        known_groups=known_groups,
+        known_sides=_sides(Column(before, "split")),
+        gone_ids=gone_ids,
+        gone_clusters=gone_clusters,
+        id_names=id_names,
+        group_names=group_names,
+        cluster_count=cluster_count,
+    )
+
+
+def _sides(column: Column) -> Verdicts:
+    """(rows): indices of SIDES."""
+    known = pa.array(SIDES, pa.binary())
+    found = [np.empty(0, np.uint8)]
+    for batch in column.batches():
+        index = pc.index_in(batch, known)
+        if index.null_count:
+            raise CorpusError(f"{column.files}: sides other than {SIDES}: {pc.unique(batch).to_pylist()}")
+        found.append(index.to_numpy().astype(np.uint8))
+    return np.concatenate(found)
+
+
+def _remember(out: Draft, corpus: Corpus, verdicts: Verdicts) -> None:
+    sides = corpus.side_by_id()
+    stays = verdicts < len(SIDES)
+    sides[corpus.ids[stays]] = verdicts[stays]
+    groups = np.zeros(len(sides), np.int32)
+    groups[corpus.known_ids] = corpus.known_groups
+    groups[corpus.ids] = corpus.groups
+    ids = np.flatnonzero(sides != NO_SIDE).astype(np.int32)  # in ascending order of what they stand for
+    with pq.ParquetWriter(out.path / SIDES_FILE, SIDES_SCHEMA, compression="zstd") as writer:
+        for start in range(0, len(ids), _ROW_GROUP):
+            mine = ids[start : start + _ROW_GROUP]
+            names = pa.array(SIDES).take(pa.array(sides[mine]))
+            columns = [corpus.id_names.take(mine), corpus.group_names.take(groups[mine]), names]
+            writer.write_table(pa.table(columns, SIDES_SCHEMA))
+    out.rows["remembered"] = len(ids)
+
+
+def _table(path: Path, schema: pa.Schema) -> Path:
+    """`path`, where there is a table with the columns of `schema`.
+
+    Raises:
+        CorpusError: there is none.
     """
-    hub_sides = _remembered(config, documents, gone, memory)
-    sides = {each.id: memory.sides[each.id] for each in documents if each.id in memory.sides}
-    dropped: dict[str, str] = {}
-    waiting = [each for each in documents if each.id not in sides]
-    while True:
-        left = []
-        for each in waiting:
-            hubs = _hubs(config, each)
-            known = set().union(*(hub_sides[hub] for hub in hubs))
-            if len(known) > 1:
-                dropped[each.id] = TORN_GROUP if len(hub_sides["group", each.group]) > 1 else BRIDGE
-            elif known:
-                sides[each.id] = min(known)
-                for hub in hubs:
-                    hub_sides[hub] |= known
-            else:
-                left.append(each)
-        if len(left) == len(waiting):
-            break
-        waiting = left
-    return sides | _fresh(config, left), dropped
+    try:
+        found = pq.read_schema(path).names
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: no such file; the stage that writes it has not run") from None
+    if missing := [name for name in schema.names if name not in found]:
+        raise CorpusError(f"{path}: lacks the columns {missing}; it has {found}")
+    return path
 
 
-def side_of(config: SplitConfig, key: str) -> str:
-    """A side by the shares, a pure function of the seed and the key."""
-    digest = hashlib.sha256(f"{config.seed}\n{key}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    if position < config.test_share:
-        return "test"
-    return "validation" if position < config.test_share + config.validation_share else "train"
-
-
-def _fresh(config: SplitConfig, documents: Sequence[Document]) -> dict[str, str]:
-    components: Components[Hub] = Components()
-    for each in documents:
-        hubs = _hubs(config, each)
-        for hub in hubs:
-            components.join(hubs[0], hub)
-    keys: dict[Hub, str] = {}
-    for each in documents:
-        root = components.find(_hubs(config, each)[0])
-        keys[root] = min(keys.get(root, _key(config, each)), _key(config, each))
-    return {each.id: side_of(config, keys[components.find(_hubs(config, each)[0])]) for each in documents}
-
-
-def _hubs(config: SplitConfig, document: Document) -> list[Hub]:
-    cluster = ("cluster", document.cluster)
-    return [("group", document.group), cluster] if config.group else [cluster]
-
-
-def _key(config: SplitConfig, document: Document) -> str:
-    """A page's path without its host, so that the same site on another port or domain is split the same way."""
-    if not config.group:
-        return document.id
-    address = urlsplit(document.group)
-    return document.group if not address.netloc else address._replace(scheme="", netloc="").geturl()
-
-
-def _memory(previous: ArtifactRef | None) -> Memory:
-    if previous is None:
-        return Memory({}, {})
-    table = tables.read_table(previous / SIDES_FILE, SIDES_SCHEMA)
-    ids, groups, sides = (column(table, name) for name in SIDES_SCHEMA.names)
-    return Memory(dict(zip(ids, sides, strict=True)), dict(zip(ids, groups, strict=True)))
-
-
-def _remembered(
-    config: SplitConfig, documents: Sequence[Document], gone: dict[str, str], memory: Memory
-) -> defaultdict[Hub, set[str]]:
-    hub_sides: defaultdict[Hub, set[str]] = defaultdict(set)
-    clusters = gone | {each.id: each.cluster for each in documents}
-    for key, side in memory.sides.items():
-        if key in clusters:
-            hub_sides["cluster", clusters[key]].add(side)
-        if config.group:
-            hub_sides["group", memory.groups[key]].add(side)
-    return hub_sides
-
-
-def _sides_of(file: Path) -> list[Document]:
-    table = pq.read_table(file, columns=["id", "group", "cluster"])
-    return [Document(*row) for row in zip(*(column(table, name) for name in table.column_names), strict=True)]
-
-
-def _remember(out: Draft, found: Sequence[Sequence[Document]], sides: dict[str, str], memory: Memory) -> None:
-    groups = memory.groups | {each.id: each.group for part in found for each in part}
-    every = sorted((memory.sides | sides).items())
-    remembered = tables.rows_table([(key, groups[key], side) for key, side in every], SIDES_SCHEMA)
-    tables.write_table(out.path / SIDES_FILE, remembered)
-    out.rows["remembered"] = len(every)
+def _by_file(files: Sequence[Path], verdicts: Verdicts) -> list[Verdicts]:
+    stops = np.cumsum([pq.read_metadata(file).num_rows for file in files])
+    return np.split(verdicts, stops[:-1])
 
 
 @dataclass(frozen=True)
@@ -206,28 +161,71 @@ class _WritePart:
     seed: int
     weights: tuple[tuple[str, float], ...]
 
-    def __call__(self, item: tuple[str, Sequence[str]], part: Part) -> Receipt:
-        """`item`: a file of documents, and for each of its rows the side, or the reason why it goes."""
+    def __call__(self, item: tuple[str, Verdicts], part: Part) -> Receipt:
+        """`item`: a file of documents, and the verdict on each of its rows."""
         file, verdicts = item
-        receipt, weights = Receipt(), dict(self.weights)
-        schema = pq.read_schema(file).append(pa.field("split", pa.string())).remove_metadata()
+        receipt, row = Receipt(), 0
         with (
+            pq.ParquetFile(file) as source,
             part.writing(tables.DOCUMENTS) as kept,
             part.writing(tables.REJECTS) as dropped,
-            tables.TableWriter(kept, schema) as documents,
+            _Kept(kept, source.schema_arrow.append(pa.field("split", pa.string())).remove_metadata()) as documents,
             tables.TableWriter(dropped, tables.REJECT_SCHEMA) as rejects,
         ):
-            for row, verdict in zip(tables.iter_documents([Path(file)]), verdicts, strict=True):
-                reason = "" if verdict in SIDES else verdict
-                weight = weights.get(row["source"], 1.0) if verdict == "train" else 1.0
-                copies = 0 if reason else copies_of(self.seed, row["id"], weight)
-                if not copies:
-                    rejects.add(tables.reject(row, reason or UNMIXED))
-                    receipt.dropped[reason or UNMIXED] += 1
-                for _ in range(copies):
-                    documents.add((*row.values(), verdict))
-                _count(receipt.rows, row, verdict, copies)
+            for batch in source.iter_batches(BATCH_DOCUMENTS):
+                mine = verdicts[row : row + batch.num_rows]
+                row += batch.num_rows
+                copies = self._copies(batch, mine)
+                documents.add(batch, mine, copies)
+                out = copies == 0
+                for document, verdict in zip(batch.filter(pa.array(out)).to_pylist(), mine[out].tolist(), strict=True):
+                    reason = UNMIXED if verdict < len(SIDES) else VERDICTS[verdict]
+                    rejects.add(tables.reject(document, reason))
+                    receipt.dropped[reason] += 1
+                _count(receipt.rows, batch, mine, copies)
         return receipt
+
+    def _copies(self, batch: pa.RecordBatch, verdicts: Verdicts) -> NDArray[np.int64]:
+        """(rows): how often each is written."""
+        copies = (verdicts < len(SIDES)).astype(np.int64)
+        weights = dict(self.weights)
+        if weights:
+            for row in np.flatnonzero(verdicts == SIDES.index("train")).tolist():
+                weight = weights.get(batch["source"][row].as_py(), 1.0)
+                copies[row] = copies_of(self.seed, batch["id"][row].as_py(), weight)
+        return copies
+
+
+class _Kept:
+    """Documents to a Parquet file in row groups of `BATCH_DOCUMENTS`, so its bytes are a function of the rows alone."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._pending: pa.Table = schema.empty_table()
+
+    def add(self, batch: pa.RecordBatch, verdicts: Verdicts, copies: NDArray[np.int64]) -> None:
+        """The rows of a batch with their sides, each as often as `copies` (rows) says."""
+        rows = np.repeat(np.arange(batch.num_rows), copies)
+        for start in range(0, len(rows), BATCH_DOCUMENTS):
+            at = rows[start : start + BATCH_DOCUMENTS]
+            sides = pa.array(SIDES).take(pa.array(verdicts[at]))
+            columns = [*batch.take(pa.array(at)).columns, sides]
+            self._pending = pa.concat_tables([self._pending, pa.table(columns, self._pending.schema)])
+            if len(self._pending) >= BATCH_DOCUMENTS:
+                self._write(BATCH_DOCUMENTS)
+
+    def __enter__(self) -> _Kept:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and len(self._pending):
+            self._write(len(self._pending))
+        self._writer.close()
+
+    def _write(self, rows: int) -> None:
+        # In one piece: where a piece ends, a page of the file may.
+        self._writer.write_table(self._pending.slice(0, rows).combine_chunks())
+        self._pending = self._pending.slice(rows)
 
 
 def copies_of(seed: int, key: str, weight: float) -> int:
@@ -236,14 +234,17 @@ def copies_of(seed: int, key: str, weight: float) -> int:
     return int(weight) + (int.from_bytes(digest[:8], "big") / 2**64 < weight % 1)
 
 
-def _count(rows: Counter[str], row: Mapping[str, Any], side: str, copies: int) -> None:
-    rows["seen"] += 1
-    if copies:
-        rows["kept"] += 1
-        rows[side] += 1
-        rows["repeated by weight"] += copies - 1
-        if row["label"]:
-            rows[f"{side}/{row['label']}"] += 1
+def _count(rows: Counter[str], batch: pa.RecordBatch, verdicts: Verdicts, copies: NDArray[np.int64]) -> None:
+    kept = copies > 0
+    rows["seen"] += batch.num_rows
+    if not kept.any():
+        return
+    rows["kept"] += int(np.count_nonzero(kept))
+    rows["repeated by weight"] += int(copies.sum()) - int(np.count_nonzero(kept))
+    sides = [SIDES[verdict] for verdict in verdicts[kept].tolist()]
+    rows.update(sides)
+    labels = batch["label"].filter(pa.array(kept)).to_pylist()
+    rows.update(f"{side}/{label}" for side, label in zip(sides, labels, strict=True) if label)
 
 
 def _check(counts: Mapping[str, int], labels: Sequence[str]) -> None:

@@ -11,12 +11,13 @@ from tasks.config import DedupConfig, SplitConfig
 from tasks.text.dedup import dedup
 from tasks.text.documents import CorpusError
 from tasks.text.parts import Serial
-from tasks.text.split import BRIDGE, SIDES_FILE, UNMIXED, Document, Memory, assign, copies_of, side_of, split
+from tasks.text.sides import BRIDGE, side_of
+from tasks.text.split import SIDES_FILE, UNMIXED, copies_of, split
 from tests.tasks.corpora import documents, ignore, publish, reasons, rows
+from tests.tasks.split_reference import Document, Memory, decide
 
 CONFIG = SplitConfig()
 NUMBERS = itertools.count(1)
-NO_MEMORY = Memory({}, {})
 
 
 @pytest.fixture(autouse=True)
@@ -90,13 +91,11 @@ def test_similar_texts_of_different_films_are_on_one_side() -> None:
         assert sides.get(one) == sides.get(other) or other not in sides  # or too similar, and dropped
 
 
-def test_the_split_of_a_site_does_not_depend_on_its_port() -> None:
-    one = assign(CONFIG, [Document(f"{n}", f"http://127.0.0.1:1/film/{n}", f"{n}") for n in range(50)], {}, NO_MEMORY)[
-        0
-    ]
-    other = assign(CONFIG, [Document(f"{n}", f"https://films.org/film/{n}", f"{n}") for n in range(50)], {}, NO_MEMORY)[
-        0
-    ]
+def test_the_split_of_a_site_does_not_depend_on_its_port(tmp_path: Path) -> None:
+    one, other = (
+        decide(CONFIG, tmp_path / name, [[Document(f"{n}", f"{host}/film/{n}", f"{n}") for n in range(50)]])[0]
+        for name, host in (("one", "http://127.0.0.1:1"), ("other", "https://films.org"))
+    )
     assert one == other
 
 
@@ -149,19 +148,19 @@ def test_a_new_document_that_would_bridge_is_dropped() -> None:
     assert after == before
 
 
-def test_new_twins_on_pages_of_different_sides() -> None:
+def test_new_twins_on_pages_of_different_sides(tmp_path: Path) -> None:
     """The first takes its page's side, and its twin on a page of another side goes."""
     memory = Memory({"x": "train", "y": "test"}, {"x": "A", "y": "B"})
     found = [Document("x", "A", "x"), Document("y", "B", "y"), Document("n1", "A", "c"), Document("n2", "B", "c")]
-    sides, dropped = assign(CONFIG, found, {}, memory)
+    sides, dropped = decide(CONFIG, tmp_path, [found], memory=memory)
     assert sides == {"x": "train", "y": "test", "n1": "train"}
     assert dropped == {"n2": BRIDGE}
 
 
-def test_sides_spread_through_new_pages_and_clusters() -> None:
+def test_sides_spread_through_new_pages_and_clusters(tmp_path: Path) -> None:
     memory = Memory({"x": "test"}, {"x": "A"})
     chain = [Document("n3", "C", "c2"), Document("n2", "B", "c2"), Document("n1", "B", "c1"), Document("x", "A", "c1")]
-    assert set(assign(CONFIG, chain, {}, memory)[0].values()) == {"test"}
+    assert set(decide(CONFIG, tmp_path, [chain], memory=memory)[0].values()) == {"test"}
 
 
 def test_the_same_documents_give_the_same_bytes() -> None:

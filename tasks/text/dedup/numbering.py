@@ -81,10 +81,13 @@ def labels(keys: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 def ordered(keys: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Rows in the order of their 16 bytes, and whether each differs from the one before."""
-    halves = np.ascontiguousarray(keys).view(">u8").astype(np.uint64)
-    order = np.lexsort((halves[:, 1], halves[:, 0]))
-    is_new = np.ones(len(keys), bool)
-    is_new[1:] = (halves[order[1:]] != halves[order[:-1]]).any(axis=1)
+    high, low = (np.ascontiguousarray(keys).view(">u8")[:, half].astype(np.uint64) for half in (0, 1))
+    order = np.lexsort((low, high))
+    is_new = np.zeros(len(keys), bool)
+    is_new[:1] = True
+    for half in (high, low):
+        sorted_half = half[order]
+        is_new[1:] |= sorted_half[1:] != sorted_half[:-1]
     return order, is_new
 
 
