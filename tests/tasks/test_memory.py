@@ -71,3 +71,14 @@ def test_the_roots_may_change_while_it_watches(grandparent: subprocess.Popen[str
         assert sampler.sample() == 0
         roots.append(grandparent.pid)
         assert sampler.sample() > 60 * MB
+
+
+@pytest.mark.parametrize(
+    ("variables", "pool"), [({}, "system"), ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "mimalloc")]
+)
+@pytest.mark.parametrize("module", ["flows.corpus", "tasks.text.split"])
+def test_arrow_uses_the_allocator_that_gives_memory_back(module: str, variables: dict[str, str], pool: str) -> None:
+    script = f"import {module}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    clean = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=clean | variables)
+    assert done.stdout.split()[-1:] == [pool], done.stderr
