@@ -13,6 +13,7 @@ from typing import Any
 import click
 import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.deployments import POOL, create, run_environment, schedule, worker_command
 from flows.recipe import load_recipe
@@ -68,7 +69,9 @@ def deploy(stack: Stack, overrides: list[str], *, cron: str = "0 3 * * *", timez
     recipe = load_recipe(str(RECIPE), overrides)
     parameters = {"recipe": recipe.model_dump(mode="json")}
     environment = run_environment(stack)
-    asyncio.run(create(recipe.name, parameters, environment, cron=cron, timezone=timezone, active=False))
+    # Prefect reads its environment when it is imported, which another test has done before the server was there.
+    with temporary_settings({PREFECT_API_URL: stack.prefect_api_url}):
+        asyncio.run(create(recipe.name, parameters, environment, cron=cron, timezone=timezone, active=False))
 
 
 @pytest.fixture
