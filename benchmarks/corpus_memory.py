@@ -1,7 +1,7 @@
 """Peak memory of every corpus stage over an input and over ten times as much; and what 1 TB of HTML would cost.
 
     make corpora
-    python benchmarks/corpus_memory.py [--sample 600] [--times 10] [--cores 32] [--price 1.50]
+    python benchmarks/corpus_memory.py [--sample 1500] [--times 10] [--cores 32] [--price 1.50]
 
 The larger input holds each page and nine copies of it in other words (corpus_copies.py), so nothing is a duplicate of
 anything and every stage has ten times the work. Each stage runs in a process of its own; its peak is the largest
@@ -86,7 +86,9 @@ class Counted:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sample", type=int, default=600, help="pages of the smaller input (default: %(default)s)")
+    parser.add_argument(
+        "--sample", type=int, default=1_500, help="pages of the smaller input; fewer do not fill the buffers"
+    )
     parser.add_argument("--times", type=int, default=10, help="how much larger the other one is (default: %(default)s)")
     Cluster.add_options(parser)
     options = parser.parse_args()
