@@ -156,7 +156,11 @@ def snapshot(folder: Path) -> set[tuple[str, int]]:
     return found
 
 
-def test_killed_at_random_points_it_ends_with_the_same_bytes() -> None:
+PHASES = ("receipts", "layout.json", "own.npy", "pairs", "texts", "similar", "winners", "audit")
+"""What stands in the folder when the stage has come so far."""
+
+
+def test_killed_at_every_phase_and_at_random_points_it_ends_with_the_same_bytes() -> None:
     texts = twins(6, 50, 2)
     before = run(cleaned("b", *pages(texts[:60], 2)), None, "before")
     source = cleaned("c", *pages(texts, 4))
@@ -164,19 +168,26 @@ def test_killed_at_random_points_it_ends_with_the_same_bytes() -> None:
     folder = Path(whole.path).with_name(f"killed-{'killed':0<16}.partial")
     rng = random.Random(7)
     seen: set[str] = set()
-    for _ in range(60):
+
+    def names() -> set[str]:
+        return {Path(path).name for path, _ in snapshot(folder)}
+
+    for phase in (*PHASES, *[""] * 50):
+        if phase in seen:
+            continue
         process = FORKED.Process(target=run_in, args=(os.environ["BERT_FOUNDRY_STORE"], source, before, "killed"))
         before_start = snapshot(folder)
         process.start()
-        while process.is_alive() and snapshot(folder) == before_start:
-            time.sleep(0.002)
-        time.sleep(rng.random() * 0.3)
+        while process.is_alive() and not (phase in names() if phase else snapshot(folder) != before_start):
+            time.sleep(0.001)
+        if not phase:
+            time.sleep(rng.random() * 0.3)
         process.kill()
         process.join()
         if find("dedup", "killed", f"{'killed':0<64}"):
             break
-        seen |= {path.name for path in folder.rglob("*")}
-    assert {"receipts", "layout.json", "own.npy", "pairs", "texts", "similar", "winners", "audit"} <= seen
+        seen |= names()
+    assert seen.issuperset(PHASES)
     assert run(source, before, "killed").content == whole.content
 
 

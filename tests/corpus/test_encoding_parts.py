@@ -166,7 +166,7 @@ def test_killed_at_random_points_and_started_again_gives_the_same_bytes(document
         before = len(list(folder.rglob("part-*")))
         while process.poll() is None and len(list(folder.rglob("part-*"))) == before:
             time.sleep(0.01)  # so that every attempt gets on
-        time.sleep(rng.random() * 0.5)
+        time.sleep(rng.random() * 0.1)
         if attempt < 4 and process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
