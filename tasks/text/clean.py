@@ -153,7 +153,9 @@ class CleanPart:
             return
         text, found = redact(verdict.text, self.config.privacy, each.language)
         each.text, each.levels, each.redacted = text, verdict.levels, Counter[str](found)
-        if found:  # a replacement that is empty leaves loose blanks, and lines without anything
+        if (
+            found and not self.config.privacy.replacement.strip()
+        ):  # that leaves loose blanks, and lines without anything
             each.text, each.levels = normalise_lines(text, verdict.levels, self.config.normalise)
         each.reason = self._takedown.refusal("", each.id) if each.text else "nothing but personal data"
 

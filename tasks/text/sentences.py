@@ -66,7 +66,6 @@ class _Splitter:
         sentencizer = self._nlp.get_pipe("sentencizer")
         assert isinstance(sentencizer, Sentencizer)
         self._marks = frozenset(sentencizer.punct_chars)
-        self._wide_marks = frozenset(char for char in self._marks if not char.isascii())  # "a.b" is no sentence's end
         self._mark = _any_of(self._marks)
         self._ascii_mark = _any_of(char for char in self._marks if char.isascii())
         # All that is asked of a word; a word not seen before has twenty more attributes, at twice the price.
@@ -97,13 +96,13 @@ class _Splitter:
         if first is None or first.end() == len(line):  # nothing stands behind the first mark
             return
         if self._by_character:
-            yield from self._character_starts(line, first.start(), self._marks)
-        elif len(line) > _LONG_STRETCH and max(map(len, line.split())) > _LONG_STRETCH:
-            yield from self._character_starts(line, first.start(), self._wide_marks)
+            yield from self._character_starts(line, first.start())
         elif self._by_stretch and line.isprintable() and not (self._joins and self._joins.search(line)):
             yield from self._stretch_starts(line, first.start(), pattern)
-        else:
+        elif max(map(len, line.split())) <= _LONG_STRETCH:
             yield from (sentence.start_char for sentence in self._nlp(line).sents)
+        else:
+            yield from _run(self._characters(line), False)[0]
 
     def _stretch_starts(self, line: str, at: int, pattern: re.Pattern[str]) -> Iterator[int]:
         """From the stretch that holds the first mark, at `at`, to the end. The line's only blanks are " "."""
@@ -126,12 +125,12 @@ class _Splitter:
                 while at < length and line[at] == " ":
                     at += 1
 
-    def _character_starts(self, line: str, at: int, marks: frozenset[str]) -> Iterator[int]:
+    def _character_starts(self, line: str, at: int) -> Iterator[int]:
         """Where every character is a token."""
         is_open = False
         for offset in range(at, len(line)):
             char = line[offset]
-            if char in marks:
+            if char in self._marks:
                 is_open = True
             elif is_open and char != " " and not _is_punctuation(char):
                 yield offset
@@ -148,8 +147,24 @@ class _Splitter:
     def _examined(self, text: str) -> _Stretch:
         if text[0].isalnum() and not self._mark.search(text):  # its first token is no punctuation, whatever follows
             return _Stretch((), False, (0,), False)
-        tokens = [(token.idx, token.text in self._marks, token.is_punct) for token in self._nlp.tokenizer(text)]
+        if len(text) > _LONG_STRETCH:
+            tokens = self._characters(text)
+        else:
+            tokens = [(token.idx, token.text in self._marks, token.is_punct) for token in self._nlp.tokenizer(text)]
         return _Stretch(*_run(tokens, False), *_run(tokens, True))
+
+    def _characters(self, text: str) -> list[tuple[int, bool, bool]]:
+        """Each character as a token, in linear time. ASCII's marks count at a stretch's end: "a.b" is one address."""
+        tokens, ends = [], True
+        for offset in range(len(text) - 1, -1, -1):
+            char = text[offset]
+            if char == " ":
+                ends = True
+                continue
+            is_punct = _is_punctuation(char)
+            tokens.append((offset, char in self._marks and (ends or not char.isascii()), is_punct))
+            ends = ends and is_punct
+        return tokens[::-1]
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:

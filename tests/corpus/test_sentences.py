@@ -44,6 +44,17 @@ def test_lines_and_offsets() -> None:
     assert sentence_starts(["Aé. B.\n好\nC? D", "x", ""], "en") == [[0, 4, 7, 9, 12], [0], [0]]
 
 
+def test_a_long_stretch_takes_no_minutes_and_costs_no_other_sentence() -> None:
+    address = "https://a.example/" + "x?y.z!" * 20_000  # the tokenizer needs the square of a run of marks
+    text = f"One. Two {address}. Three. (Four) {'?!' * 50_000} Five."
+    found = [text[start:].split(" ")[0][:6] for start in sentence_starts([text], "en")[0]]
+    assert found == ["One.", "Two", "Three.", "(Four)", "Five."]
+    wide = "这是一句话。" * 200
+    assert sentence_starts([wide], "ja")[0] == list(range(0, len(wide), 6))
+    unprintable = f"One. Two.\ue000 {'?!' * 50_000} Three."
+    assert sentence_starts([unprintable], "en")[0] == [0, 5, unprintable.index("Three")]
+
+
 def test_lemmas_and_parts_of_speech() -> None:
     assert list(lemmas(["The painters were falling.", ""], "en_core_web_sm")) == [["the", "painter", "be", "fall"], []]
     (found,) = tokens(["Painters paint ."], "en_core_web_sm")

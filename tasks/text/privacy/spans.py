@@ -24,7 +24,8 @@ no part of what stands beside them."""
 
 def not_after(characters: str) -> str:
     """A pattern: none of these stands before, a letter of a script without blanks aside."""
-    return rf"(?<!(?![{_UNSPACED}])[{characters}])"
+    ascii_ones = characters.replace(r"\w", "0-9A-Za-z_")  # asked first: most positions of a text are settled by it
+    return rf"(?<![{ascii_ones}])(?<!(?![{_UNSPACED}])[{characters}])"
 
 
 def not_before(characters: str) -> str:
