@@ -12,7 +12,7 @@ import pytest
 from infra.stack import Stack
 from tasks.text.documents import CorpusError
 from tasks.workers import RayWorkers, WorkersGone, workers
-from tests.corpus.work import dies_once, refuses, twice, waits
+from tests.corpus.work import allocator, dies_once, refuses, twice, waits
 
 
 def test_results_come_from_other_processes_each_once(stack: Stack) -> None:
@@ -21,6 +21,10 @@ def test_results_come_from_other_processes_each_once(stack: Stack) -> None:
     found = dict(ray.map(twice, range(20)))
     assert {index: result for index, (_, result) in found.items()} == {index: 2 * index for index in range(20)}
     assert os.getpid() not in {pid for pid, _ in found.values()}
+
+
+def test_arrow_gives_memory_back_there_too(stack: Stack) -> None:
+    assert [name for _, name in workers().map(allocator, range(2))] == ["system", "system"]
 
 
 def test_a_single_item_stays_here(stack: Stack) -> None:

@@ -14,6 +14,12 @@ def twice(item: int) -> tuple[int, int]:
     return os.getpid(), 2 * item
 
 
+def allocator(item: int) -> str:
+    import pyarrow as pa
+
+    return str(pa.default_memory_pool().backend_name)
+
+
 def refuses(item: int) -> int:
     if item == 3:
         raise CorpusError(f"item {item} is not legal")
