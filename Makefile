@@ -8,9 +8,11 @@ HOME_DIR := $(or $(BERT_FOUNDRY_HOME),.foundry)
 DAY    ?= 1
 SITE_PORT ?= 8400
 ARGS   ?=
+# Most of the default tests wait for servers or have one thread: 14 min on two cores, one process took 25.
+IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install data corpora bench-env demo day2 ablate up status down test test-slow test-gpu lint format bench bench-corpus lock clean
+.PHONY: help install data corpora bench-env demo day2 ablate up status down test test-slow test-gpu lint format bench bench-corpus bench-core lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -50,7 +52,7 @@ down: $(READY)  ## stop them
 	$(BIN)/bert-foundry down
 
 test: data lint  ## lint, type-check and run the default tests (minutes)
-	$(BIN)/python -m pytest -m "not slow and not chaos and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not chaos and not gpu" $(IN_PARALLEL) $(ARGS)
 
 test-slow: data  ## the tests marked slow and chaos (tens of minutes)
 	$(BIN)/python -m pytest -m "slow or chaos" $(ARGS)
@@ -69,7 +71,6 @@ format: $(READY)  ## format the code
 
 bench: data  ## every measured claim of the README
 	$(BIN)/python benchmarks/finetune.py
-	$(BIN)/python benchmarks/throughput.py
 
 bench-corpus: bench-env corpora  ## every measured claim about corpora (an hour)
 	$(BIN)/python benchmarks/extraction.py
@@ -78,6 +79,16 @@ bench-corpus: bench-env corpora  ## every measured claim about corpora (an hour)
 	$(BIN)/python benchmarks/corpus_memory.py
 	$(BIN)/python benchmarks/split_memory.py
 	$(BIN)/python benchmarks/corpus_datatrove.py
+
+bench-core: data bench-env  ## every measured claim about pretraining (some eight hours: run it on a quiet machine)
+	$(BIN)/python benchmarks/throughput.py --grouped
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/loader.py --index-tokens 1000000000
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/ray_overhead.py
+	$(BIN)/python benchmarks/speedrun/run.py chinese
+	$(BIN)/python benchmarks/speedrun/run.py prose
+	$(BIN)/python benchmarks/gpu.py $(if $(shell command -v nvidia-smi),,--tiny)
 
 lock:  ## resolve the dependencies anew and write constraints.txt
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv

@@ -1,6 +1,6 @@
-"""What is trained on top of the encoder: pretraining (masked tokens, next sentence) and sequence classification.
+"""What is trained on top of the encoder: pretraining (words, pairs of segments) and sequence classification.
 
-Shapes: B rows, T tokens in a row, C hidden size, V vocabulary, P predicted tokens, N samples in the batch.
+Shapes: B rows, T tokens in a row, C hidden size, E embedding size, V vocabulary, P predicted tokens, N samples.
 """
 
 from __future__ import annotations
@@ -13,23 +13,17 @@ from torch.nn import functional as F
 
 from bert_core.config import ModelConfig
 from bert_core.dropout import Dropout
-from bert_core.model import Encoder
+from bert_core.model import Encoder, EncoderInputs
+from bert_core.precision import LayerNorm, Linear
+from bert_core.tied import look_up
 
 POSITIONS_STEP = 64
 """The number of masked tokens differs from batch to batch, and CPU kernels are built and kept for every number met."""
 
 
-class SequenceInputs(Protocol):
+class SequenceInputs(EncoderInputs, Protocol):
     """What a `SequenceClassifier` reads of a `bert_core.data.Batch`, which says what each field holds."""
 
-    @property
-    def input_ids(self) -> Tensor: ...  # (B, T) int64
-    @property
-    def token_type_ids(self) -> Tensor: ...  # (B, T) int64
-    @property
-    def position_ids(self) -> Tensor: ...  # (B, T) int64
-    @property
-    def document_ids(self) -> Tensor: ...  # (B, T) integers, 0 = padding
     @property
     def cls_positions(self) -> Tensor: ...  # (N,) int64, flat into B * T
 
@@ -42,28 +36,46 @@ class PretrainingInputs(SequenceInputs, Protocol):
 
 
 class Pooler(nn.Module):
-    """Dense and tanh over the hidden state of [CLS]: (N, C) -> (N, C)."""
+    """What a classifier reads: the state of one token through a dense layer, as its family does it: (N, C) -> (N, C).
+
+    Tanh for BERT, ALBERT and RoBERTa, ReLU for DistilBERT, GELU and a norm for ModernBERT; GPT-2 has no such layer.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        C, self.family = config.hidden_size, config.family
+        self.dense = nn.Linear(C, C, bias=config.bias) if self.family != "gpt2" else None
+        modern = self.family == "modernbert"
+        self.norm = nn.LayerNorm(C, eps=config.layer_norm_eps, bias=config.bias) if modern else None
 
-    def forward(self, cls_states: Tensor) -> Tensor:
-        return torch.tanh(self.dense(cls_states))
+    def forward(self, states: Tensor) -> Tensor:
+        if self.dense is None:
+            return states
+        if self.norm is not None:
+            return self.norm(F.gelu(self.dense(states)))
+        return F.relu(self.dense(states)) if self.family == "distilbert" else torch.tanh(self.dense(states))
 
 
 class MlmHead(nn.Module):
-    """Scores over the vocabulary. The decoder's weight is the word embedding itself, handed in and never copied."""
+    """Scores over the vocabulary. The decoder's weight is the word embedding itself, handed in and never copied.
+
+    A causal model has no transformation before the decoder and no bias, as GPT-2; XLNet's has only the bias.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        C, E = config.hidden_size, config.embedding_size or config.hidden_size
+        self.approximate = "tanh" if config.activation == "gelu_tanh" else "none"
+        plain = config.causal or config.family == "xlnet"
+        self.dense = None if plain else Linear(C, E, bias=config.bias)
+        self.norm = None if plain else LayerNorm(E, eps=config.layer_norm_eps, bias=config.bias)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size)) if not config.causal else None
 
-    def forward(self, states: Tensor, word_embeddings: Tensor) -> Tensor:
-        """(P, C), (V, C) -> (P, V)"""
-        return F.linear(self.norm(F.gelu(self.dense(states))), word_embeddings, self.bias)
+    def forward(self, states: Tensor) -> Tensor:
+        """(P, C) -> (P, E): what the decoder, the word embeddings, is multiplied with."""
+        if self.dense is None or self.norm is None:
+            return states
+        return self.norm(F.gelu(self.dense(states), approximate=self.approximate))
 
     @torch.no_grad()
     def start_from_frequencies(self, counts: Tensor) -> None:
@@ -72,43 +84,63 @@ class MlmHead(nn.Module):
         With a bias of zero a new head spends its first steps on learning which words are frequent, and the encoder
         under it is pulled along by that.
         """
+        if self.bias is None:
+            return
         smoothed = F.pad(counts, (0, len(self.bias) - len(counts))) + 1
         self.bias.copy_(torch.log(smoothed / smoothed.sum()))
 
 
 class PretrainingOutput(NamedTuple):
-    mlm_logits: Tensor
-    """(P, V), in the order of `predict_positions`"""
-    nsp_logits: Tensor | None
-    """(N, 2), class 0 is "B follows A"; None without next-sentence prediction"""
+    """What the losses are made of. Scores over the vocabulary are not: whoever wants them asks for `mlm_logits`."""
+
+    states: Tensor
+    """(P, E), in the order of `predict_positions`, after the head's transformation"""
+    decoder: Tensor
+    """(V, E): the word embeddings"""
+    decoder_bias: Tensor | None
+    """(V,)"""
+    pair_logits: Tensor | None
+    """(N, 2), class 0 is "B follows A" or "A and B are in order"; None without pairs of segments"""
+
+    @property
+    def mlm_logits(self) -> Tensor:
+        """(P, V)"""
+        return F.linear(self.states, self.decoder, self.decoder_bias)
 
 
 class PretrainingModel(nn.Module):
-    """BERT with its pretraining heads; scores are computed at the predicted positions only (15 % of the tokens).
+    """An encoder with its pretraining heads; states are computed at the predicted positions only (15 % of the tokens).
 
-    Without `nsp` there is no `nsp_head`, and the pooler is frozen, kept only so that its weights survive a round trip.
+    Without `pairs` there is no `pair_head`, and a pooler is frozen, kept only so that its weights survive a round trip.
+
+    Raises:
+        ValueError: pairs for a family without a pooler.
     """
 
-    def __init__(self, config: ModelConfig, *, nsp: bool) -> None:
+    def __init__(self, config: ModelConfig, *, pairs: bool) -> None:
         super().__init__()
+        if pairs and not config.pooler:
+            raise ValueError(f"pairs of segments need model.pooler = true; {config.family} has none of its own")
         self.config = config
         self.encoder = Encoder(config)
-        self.pooler = Pooler(config).requires_grad_(nsp)  # frozen: DDP would wait for a gradient that never comes
+        # Frozen without pairs: DDP would wait for a gradient that never comes.
+        self.pooler = Pooler(config).requires_grad_(pairs) if config.pooler else None
         self.mlm_head = MlmHead(config)
-        self.nsp_head = nn.Linear(config.hidden_size, 2) if nsp else None
+        self.pair_head = nn.Linear(config.hidden_size, 2) if pairs else None
 
     def forward(self, batch: PretrainingInputs) -> PretrainingOutput:
         predicted, padded = len(batch.predict_positions), _round_up(batch.predict_positions)
-        heads = [padded] if self.nsp_head is None else [padded, batch.cls_positions]
-        states, cls_states = _states(self.encoder, batch, torch.cat(heads)).tensor_split([len(padded)])
-        mlm_logits = self.mlm_head(states, self.encoder.embeddings.word.weight)[:predicted]
-        if self.nsp_head is None:
-            return PretrainingOutput(mlm_logits, None)
-        return PretrainingOutput(mlm_logits, self.nsp_head(self.pooler(cls_states)))
+        wanted = [padded] if self.pair_head is None else [padded, batch.cls_positions]
+        words, decoder = look_up(self.encoder.embeddings.word, batch.input_ids)
+        states, first = self.encoder(batch, torch.cat(wanted), words).tensor_split([len(padded)])
+        pair_logits = None
+        if self.pair_head is not None and self.pooler is not None:
+            pair_logits = self.pair_head(self.pooler(first))
+        return PretrainingOutput(self.mlm_head(states)[:predicted], decoder, self.mlm_head.bias, pair_logits)
 
 
 class SequenceClassifier(nn.Module):
-    """One row of scores for each sample, read from its [CLS], wherever packing has put it."""
+    """One row of scores for each sample, read from its first token (a causal model's last), wherever packing put it."""
 
     def __init__(self, config: ModelConfig, num_labels: int) -> None:
         super().__init__()
@@ -116,17 +148,14 @@ class SequenceClassifier(nn.Module):
         self.encoder = Encoder(config)
         self.pooler = Pooler(config)
         self.dropout = Dropout(config.hidden_dropout)
-        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        self.classifier = nn.Linear(config.hidden_size, num_labels, bias=not config.causal)
 
     def forward(self, batch: SequenceInputs) -> Tensor:
         """(N, num_labels), in the order of `cls_positions`"""
-        cls_states = _states(self.encoder, batch, batch.cls_positions)
-        return self.classifier(self.dropout(self.pooler(cls_states)))
-
-
-def _states(encoder: Encoder, batch: SequenceInputs, positions: Tensor) -> Tensor:
-    """(P, C): the last hidden states at flat `positions`"""
-    return encoder(batch.input_ids, batch.token_type_ids, batch.position_ids, batch.document_ids, positions)
+        states = self.encoder(batch, batch.cls_positions)
+        if self.config.family == "roberta":
+            states = self.dropout(states)
+        return self.classifier(self.dropout(self.pooler(states)))
 
 
 def _round_up(positions: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From documents to samples (`chunk`), from samples to rows (`pack`): nothing is lost, and nothing is random."""
+"""From samples to rows: each sample is in one row, whole; nothing is random."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bert_core.shards import TokenShards
-
 
 @dataclass(frozen=True)
 class PackingPlan:
     """Which samples share a row. Every sample is in exactly one row, whole."""
 
     row_length: int
-    row_offsets: NDArray[np.int64]
+    row_offsets: NDArray[np.integer[Any]]
     """(num_rows + 1,): row r holds sample_ids[row_offsets[r] : row_offsets[r + 1]]."""
-    sample_ids: NDArray[np.int64]
+    sample_ids: NDArray[np.integer[Any]]
     """(num_samples,): ascending within a row."""
     num_tokens: int
 
@@ -31,26 +29,16 @@ class PackingPlan:
         """Share of positions that hold a token rather than padding."""
         return self.num_tokens / (self.num_rows * self.row_length) if self.num_rows else 1.0
 
-    def row(self, row: int) -> NDArray[np.int64]:
+    def row(self, row: int) -> NDArray[np.integer[Any]]:
         """The samples of a row."""
         return self.sample_ids[self.row_offsets[row] : self.row_offsets[row + 1]]
 
-
-@dataclass(frozen=True)
-class Samples:
-    """N pieces of documents: sample i is tokens start[i] to end[i] of document[i]. Never empty."""
-
-    document: NDArray[np.int64]
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.document)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """(N,): tokens, without special ones."""
-        return self.end - self.start
+    def members(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The samples of `rows`, row after row, and how many each has."""
+        first = self.row_offsets[rows].astype(np.int64)
+        sizes = self.row_offsets[rows + 1].astype(np.int64) - first
+        inside = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return self.sample_ids[np.repeat(first, sizes) + inside].astype(np.int64), sizes
 
 
 def pack(lengths: NDArray[Any], row_length: int) -> PackingPlan:
@@ -67,13 +55,15 @@ def pack(lengths: NDArray[Any], row_length: int) -> PackingPlan:
     lengths = np.asarray(lengths, dtype=np.int64)
     if len(lengths) and not 1 <= lengths.min() <= lengths.max() <= row_length:
         raise ValueError(f"lengths go from {lengths.min()} to {lengths.max()}; rows take 1 to {row_length} tokens")
-    order = np.argsort(-lengths, kind="stable")
-    groups, counts = np.unique(-lengths[order], return_counts=True)
+    keys = row_length - lengths
+    order = np.argsort(keys.astype(np.uint16) if row_length < 2**16 else keys, kind="stable")  # 16 bits: radix sort
+    counts = np.bincount(keys, minlength=row_length)
     row_of = np.empty(len(lengths), dtype=np.int64)
     open_rows = _OpenRows(row_length)
     done = 0
-    for length, count in zip((-groups).tolist(), counts.tolist(), strict=True):
-        row_of[order[done : done + count]] = open_rows.place(length, count)
+    for key in np.flatnonzero(counts).tolist():
+        count = int(counts[key])
+        row_of[order[done : done + count]] = open_rows.place(row_length - key, count)
         done += count
     sizes = np.bincount(row_of, minlength=open_rows.num_rows)
     return PackingPlan(
@@ -119,65 +109,3 @@ class _OpenRows:
     def _put(self, rows: NDArray[np.int64], room: int) -> None:
         if len(rows):
             self._by_room[room].insert(0, rows)
-
-
-def chunk(shards: TokenShards, max_tokens: int, *, nsp: bool = False) -> Samples:
-    """All documents as samples of at most `max_tokens` tokens; every token is in exactly one sample.
-
-    A long document is cut where a sentence starts; inside a sentence that is itself too long, where a word starts;
-    inside a word that is too long, anywhere. Samples are in the order of the text.
-
-    Args:
-        nsp: avoid samples of one sentence, which next-sentence prediction would have to cut inside the sentence.
-    """
-    lengths = shards.lengths.astype(np.int64)
-    pieces = np.where(lengths > 0, 1, 0)
-    cuts = {
-        int(document): _cuts(shards, int(document), max_tokens, nsp)
-        for document in np.flatnonzero(lengths > max_tokens)
-    }
-    for document, inner in cuts.items():
-        pieces[document] = len(inner) + 1
-    first = np.cumsum(pieces) - pieces
-    start = np.zeros(int(pieces.sum()), dtype=np.int64)
-    end = np.repeat(lengths, pieces)
-    for document, inner in cuts.items():
-        at = first[document]
-        start[at + 1 : at + 1 + len(inner)] = inner
-        end[at : at + len(inner)] = inner
-    return Samples(document=np.repeat(np.arange(len(lengths)), pieces), start=start, end=end)
-
-
-def _cuts(shards: TokenShards, document: int, max_tokens: int, nsp: bool) -> list[int]:
-    """Where a long document is cut: ascending, without 0 and the end."""
-    sentences, length = shards.sentence_starts(document), int(shards.lengths[document])
-    words = np.flatnonzero(shards.word_starts(document))
-    edges = [0]
-    while length - edges[-1] > max_tokens:
-        edges.append(
-            _last_in(sentences, *_window(edges, max_tokens))
-            or _last_in(words, *_window(edges, max_tokens))
-            or edges[-1] + max_tokens
-        )
-    if nsp:
-        _even_out_end(edges, sentences, length, max_tokens)
-    return edges[1:]
-
-
-def _window(edges: list[int], max_tokens: int) -> tuple[int, int]:
-    return edges[-1], edges[-1] + max_tokens
-
-
-def _last_in(starts: NDArray[Any], after: int, until: int) -> int:
-    """The last of the ascending `starts` in (after, until], or 0."""
-    index = int(starts.searchsorted(until, side="right")) - 1
-    return int(starts[index]) if index >= 0 and starts[index] > after else 0
-
-
-def _even_out_end(edges: list[int], sentences: NDArray[Any], length: int, max_tokens: int) -> None:
-    """Give a last sample of one sentence another one, where the sample before it can spare it."""
-    last = int(sentences.searchsorted(edges[-1]))
-    is_start = last < len(sentences) and sentences[last] == edges[-1]
-    before = int(sentences.searchsorted(edges[-2]))
-    if is_start and last == len(sentences) - 1 and last - before >= 3 and length - sentences[last - 1] <= max_tokens:
-        edges[-1] = int(sentences[last - 1])

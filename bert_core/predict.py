@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bert_core import hf
+from bert_core.attention import documents_of_rows
 from bert_core.heads import SequenceClassifier
 from bert_core.tokenizer import load as load_tokenizer
 
@@ -44,6 +45,8 @@ class _Padded:
     token_type_ids: Tensor
     position_ids: Tensor
     document_ids: Tensor
+    cu_seqlens: Tensor
+    max_seqlen: int
     cls_positions: Tensor
 
 
@@ -118,7 +121,9 @@ class Predictor:
             token_type_ids=torch.zeros((B, T), dtype=torch.int64),
             position_ids=torch.from_numpy(np.where(real, positions, 0)),
             document_ids=torch.from_numpy(real.astype(np.int64)),
-            cls_positions=torch.arange(B) * T,
+            cu_seqlens=documents_of_rows(torch.from_numpy(lengths), T),
+            max_seqlen=T,
+            cls_positions=torch.from_numpy(np.arange(B) * T + (lengths - 1 if self._model.config.causal else 0)),
         )
 
     def _prediction(self, probabilities: np.ndarray, note: str) -> Prediction:

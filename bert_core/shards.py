@@ -6,8 +6,11 @@ writes them; this file reads.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from bisect import bisect_right
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ __all__ = [
     "INDEX",
     "MAX_SHARD_TOKENS",
     "ShardError",
+    "ShardFile",
     "ShardWriter",
     "TokenShards",
     "TokenizedDocument",
@@ -65,8 +69,8 @@ class TokenShards:
         self.num_documents: int = sum(entry["documents"] for entry in index["files"])
         self.num_tokens: int = sum(entry["tokens"] for entry in index["files"])
         self._index = index
-        self._first = np.cumsum([0, *(entry["documents"] for entry in index["files"])])
-        self._maps: dict[int, _Map] = {}
+        self._first = [0, *accumulate(entry["documents"] for entry in index["files"])]
+        self._maps: dict[int, ShardFile] = {}
 
     def __reduce__(self) -> tuple[type[TokenShards], tuple[Path, dict[str, Any]]]:
         return TokenShards, (self.folder, self._index)
@@ -74,57 +78,78 @@ class TokenShards:
     @cached_property
     def lengths(self) -> NDArray[np.int32]:
         """(num_documents,): tokens in each document."""
-        return np.concatenate([np.diff(each.offsets) for each in self._all()])
+        return np.concatenate([np.diff(each.offsets) for each in self.files()])
 
     @cached_property
     def labels(self) -> NDArray[np.int32]:
         """(num_documents,): label of each document, an index into `label_names`; -1 = none."""
-        return np.concatenate([each.column("label").to_numpy() for each in self._all()])
+        return np.concatenate([each.column("label").to_numpy() for each in self.files()])
 
     @cached_property
     def document_ids(self) -> list[str]:
-        return [document_id for each in self._all() for document_id in each.column("document_id").to_pylist()]
+        return [document_id for each in self.files() for document_id in each.column("document_id").to_pylist()]
 
     def token_counts(self) -> NDArray[np.int64]:
         """(vocab_size,): how often each token occurs in all the documents."""
-        counts = [np.bincount(each.tokens, minlength=self.vocab_size) for each in self._all()]
+        counts = [np.bincount(each.tokens, minlength=self.vocab_size) for each in self.files()]
         return np.sum(counts, axis=0, dtype=np.int64)
 
-    def tokens(self, document: int) -> NDArray[Any]:
-        """(N,) uint8, uint16 or uint32: a read-only view of the mapped file; nothing is copied."""
+    def length(self, document: int) -> int:
+        """Tokens in a document; reads no other's."""
         each, row = self._locate(document)
-        return each.tokens[each.offsets[row] : each.offsets[row + 1]]
+        return int(each.offsets[row + 1] - each.offsets[row])
+
+    def tokens(self, document: int, start: int = 0, end: int | None = None) -> NDArray[Any]:
+        """Tokens `start` to `end` of a document: (N,) uint8, uint16 or uint32, a read-only view of the mapped file."""
+        each, row = self._locate(document)
+        first = each.offsets[row]
+        return each.tokens[first + start : each.offsets[row + 1] if end is None else first + end]
 
     def sentence_starts(self, document: int) -> NDArray[np.int32]:
         """Token offset at which each sentence starts; a view, as in `tokens`."""
         each, row = self._locate(document)
         return each.sentences[each.sentence_offsets[row] : each.sentence_offsets[row + 1]]
 
-    def word_starts(self, document: int) -> NDArray[np.bool_]:
-        """(N,): whether a word starts at this token."""
+    def word_starts(self, document: int, start: int = 0, end: int | None = None) -> NDArray[np.bool_]:
+        """(N,): whether a word starts at each of tokens `start` to `end` of a document."""
         each, row = self._locate(document)
-        start, stop = int(each.offsets[row]), int(each.offsets[row + 1])
+        first = int(each.offsets[row])
+        start, stop = first + start, int(each.offsets[row + 1]) if end is None else first + end
         bits = np.unpackbits(each.word_bits[start // 8 : (stop + 7) // 8], bitorder="little")
         return bits[start % 8 : start % 8 + stop - start].view(bool)
 
-    def _all(self) -> list[_Map]:
+    def files(self) -> list[ShardFile]:
+        """All files, in the order of the documents."""
         return [self._map(shard) for shard in range(len(self._index["files"]))]
 
-    def _locate(self, document: int) -> tuple[_Map, int]:
+    @cached_property
+    def index_sha256(self) -> str:
+        """Of the index, which lists every file's sha256: what the documents are, wherever they lie."""
+        return hashlib.sha256(json.dumps(self._index, sort_keys=True).encode()).hexdigest()
+
+    def _locate(self, document: int) -> tuple[ShardFile, int]:
         if not 0 <= document < self.num_documents:
             raise IndexError(f"document {document}: {self.folder} has {self.num_documents}")
-        shard = int(self._first.searchsorted(document, side="right")) - 1
-        return self._map(shard), int(document - self._first[shard])
+        shard = bisect_right(self._first, document) - 1
+        return self._map(shard), document - self._first[shard]
 
-    def _map(self, shard: int) -> _Map:
+    def _map(self, shard: int) -> ShardFile:
         if shard not in self._maps:
             entry = self._index["files"][shard]
-            self._maps[shard] = _Map(self.folder / entry["name"], self.fingerprint)
+            self._maps[shard] = ShardFile(self.folder / entry["name"], self.fingerprint)
         return self._maps[shard]
 
 
-class _Map:
-    """One mapped file, its columns as numpy views."""
+class ShardFile:
+    """One mapped file, its columns as numpy views. D documents, M tokens, S sentences.
+
+    Attributes:
+        offsets: (D + 1,) into `tokens`.
+        tokens: (M,)
+        sentence_offsets: (D + 1,) into `sentences`.
+        sentences: (S,) token offsets inside each document.
+        word_bits: (M / 8,) uint8: bit i % 8 of byte i / 8 says whether a word starts at token i.
+    """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         try:
@@ -141,6 +166,10 @@ class _Map:
         self.sentences = sentences.to_numpy(zero_copy_only=True)
         words = _list_column(self._batch, "word_starts")[1].buffers()[1]
         self.word_bits = np.frombuffer(words, dtype=np.uint8) if words else np.zeros(0, dtype=np.uint8)
+
+    @property
+    def num_documents(self) -> int:
+        return len(self.offsets) - 1
 
     def column(self, name: str) -> pa.Array:
         return self._batch.column(name)

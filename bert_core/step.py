@@ -4,154 +4,271 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from bert_core.config import OptimizerConfig
 from bert_core.data import Batch
-from bert_core.distributed import World, sum_gradient_rows, sum_gradients
-from bert_core.heads import PretrainingModel, SequenceClassifier
-from bert_core.optim import set_learning_rate
+from bert_core.distributed import World
+from bert_core.heads import PretrainingModel, PretrainingOutput, SequenceClassifier
+from bert_core.loss import linear_cross_entropy
+from bert_core.nonfinite import NonFiniteLossError
+from bert_core.optim import update
+from bert_core.parallel import Parallel
+from bert_core.precision import compute
 
-Model = PretrainingModel | SequenceClassifier
+__all__ = [
+    "NonFiniteLossError",
+    "StepFigures",
+    "TrainState",
+    "apply_gradients",
+    "averaged_weights",
+    "evaluate",
+    "measure_gradients",
+]
 
-
-class NonFiniteLossError(ArithmeticError):
-    """The loss or the gradient is NaN or infinite on some rank; the message names step and sample ids."""
-
-
-@dataclass
-class Loss:
-    """Sum of the loss over `count` predictions, `correct` of which are right."""
-
-    total: Tensor
-    count: int
-    correct: Tensor
+Beat = Callable[[int, str], None]
+"""Tells the watchdog where this rank is: step and stage."""
 
 
 @dataclass
 class TrainState:
-    model: Model
+    """Everything that changes while a run goes on. What is not a tensor is a counter that a checkpoint carries."""
+
+    parallel: Parallel
     optimizer: torch.optim.Optimizer
     step: int = 0
-    """Optimizer steps done."""
+    """Optimizer steps done, those left out included."""
     tokens: int = 0
     """Tokens seen by all ranks, padding not counted."""
     padding: int = 0
     """Padding positions computed by all ranks."""
     seconds: float = 0.0
     """Time spent in training steps, over all attempts."""
+    skipped: int = 0
+    """Steps left out because their loss was not finite."""
     ema: dict[str, Tensor] | None = None
     best: dict[str, float] = field(default_factory=dict)
+    """Lowest held-out loss, and its step."""
     first_eval: dict[str, float] = field(default_factory=dict)
+    evaluations_without_gain: int = 0
+
+    COUNTERS = ("tokens", "padding", "seconds", "skipped", "best", "first_eval", "evaluations_without_gain")
+
+    @property
+    def model(self) -> torch.nn.Module:
+        return self.parallel.model
 
 
-def losses(model: Model, batch: Batch) -> dict[str, Loss]:
-    """Named losses of a batch: "mlm" and "nsp" when pretraining, "sequence" when classifying."""
+class Loss(NamedTuple):
+    """Sum of a loss over predictions, and how many of them are right; 0-dimensional tensors."""
+
+    total: Tensor
+    correct: Tensor
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """Global sums of one step, on the device: reading them waits for the step, so it is done when they are wanted."""
+
+    names: tuple[str, ...]
+    values: Tensor
+    """(2 * names + 3,) float64: losses, then their predictions, then tokens, positions, gradient norm."""
+    own: Tensor
+    """(names,) float64: this rank's share of the losses."""
+
+    def read(self) -> dict[str, float]:
+        """loss, mlm_loss …, grad_norm, step_tokens, step_positions; losses are means over predictions."""
+        values = self.values.tolist()
+        totals, counts = values[: len(self.names)], values[len(self.names) : 2 * len(self.names)]
+        means = {f"{name}_loss": t / max(1, n) for name, t, n in zip(self.names, totals, counts, strict=True)}
+        tokens, positions, grad_norm = values[-3:]
+        return {
+            "loss": sum(means.values()),
+            **means,
+            "grad_norm": grad_norm,
+            "step_tokens": tokens,
+            "step_positions": positions,
+        }
+
+    @property
+    def grad_norm(self) -> Tensor:
+        """() float64, before clipping."""
+        return self.values[-1]
+
+    @property
+    def finite(self) -> Tensor:
+        """() bool, equal on all ranks."""
+        return self.values.isfinite().all()
+
+
+def counted_losses(batch: Batch, model: torch.nn.Module) -> dict[str, int]:
+    """Named losses of a batch, each with its number of predictions; read where the batch is on the host."""
     if isinstance(model, SequenceClassifier):
-        return {"sequence": _cross_entropy(model(batch), batch.sample_labels)}
+        return {"sequence": batch.num_labelled}
+    has_pairs = isinstance(model, PretrainingModel) and model.pair_head is not None
+    return {"mlm": batch.num_predictions} | ({"pairs": batch.num_labelled} if has_pairs else {})
+
+
+def losses(model: torch.nn.Module, batch: Batch) -> dict[str, Loss]:
+    """Named losses: "mlm" (also of causal and permuted words) and "pairs" when pretraining, "sequence" otherwise."""
     output = model(batch)
-    named = {"mlm": _cross_entropy(output.mlm_logits, batch.predict_labels)}
-    if output.nsp_logits is not None:
-        named["nsp"] = _cross_entropy(output.nsp_logits, batch.sample_labels)
+    if not isinstance(output, PretrainingOutput):
+        return {"sequence": _cross_entropy(output, batch.sample_labels)}
+    words = linear_cross_entropy(output.states, output.decoder, output.decoder_bias, batch.predict_labels)
+    named = {"mlm": Loss(*words)}
+    if output.pair_logits is not None:
+        named["pairs"] = _cross_entropy(output.pair_logits, batch.sample_labels)
     return named
 
 
-def train_step(
-    state: TrainState, batch: Batch, *, lr: float, clip_norm: float, ema_decay: float | None, seed: int, world: World
-) -> dict[str, float]:
-    """One step on this rank's share of the global batch; every rank ends with the same weights.
+def measure_gradients(
+    state: TrainState,
+    batches: Sequence[Batch],
+    *,
+    precision: Literal["fp32", "bf16"],
+    seed: int,
+    world: World,
+    device: torch.device,
+    beat: Beat,
+) -> StepFigures:
+    """Forward and backward over this rank's share of the global batch, cut into micro batches; gradients summed.
 
     Each loss is normalised by its global count of predictions, so the result does not depend on how the batch is cut
-    into ranks. Dropout is seeded by (seed, step, rank): a resumed run draws what the uninterrupted one would have.
-
-    Returns:
-        global metrics: loss, mlm_loss …, grad_norm, step_tokens.
-
-    Raises:
-        NonFiniteLossError: on every rank alike, before any weight changed.
+    into ranks and micro batches. Dropout is seeded by (seed, step, rank, micro batch): a resumed run draws what the
+    uninterrupted one would have. Nothing here waits for the device.
     """
-    model = state.model
-    model.train()
-    torch.manual_seed(_mix(seed, state.step, world.rank))
-    named = losses(model, batch)
-    shape = batch.input_ids.numel()
-    counts = world.sum(torch.tensor([loss.count for loss in named.values()] + [batch.num_tokens, shape]))
-    loss = sum(
-        (part.total / max(1, int(n)) for part, n in zip(named.values(), counts, strict=False)), torch.tensor(0.0)
-    )
+    parallel = state.parallel
+    parallel.model.train()
+    counted = [counted_losses(batch, parallel.model) for batch in batches]
+    names = tuple(counted[0])
+    local = [sum(each[name] for each in counted) for name in names]
+    local += [sum(batch.num_tokens for batch in batches), sum(batch.input_ids.numel() for batch in batches)]
+    beat(state.step, "reduce")
+    counts = world.sum(torch.tensor(local, dtype=torch.float64, device=device))
+    divisors = counts.clamp(min=1).float()
+    totals = torch.zeros(len(names), dtype=torch.float64, device=device)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    _reduce(model, batch, world)
-    sums = world.sum(torch.stack([part.total.detach() for part in named.values()]).double())
-    grad_norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip_norm))
-    means = {f"{name}_loss": float(total) / max(1, int(n)) for name, total, n in zip(named, sums, counts, strict=False)}
-    metrics = {"loss": sum(means.values()), **means, "grad_norm": grad_norm, "step_tokens": float(counts[-2])}
-    if not (math.isfinite(metrics["loss"]) and math.isfinite(grad_norm)):
-        raise NonFiniteLossError(
-            f"step {state.step}: loss {metrics['loss']}, gradient norm {grad_norm}; "
-            f"sample ids of rank {world.rank}: {list(batch.sample_ids)[:64]}. Weights are those of the step before: "
-            "resume with a lower learning rate, or look at these samples."
-        )
-    set_learning_rate(state.optimizer, lr)
-    state.optimizer.step()
+    for number, batch in enumerate(batches):
+        beat(state.step, "forward")
+        torch.manual_seed(_mix(seed, state.step, world.rank, number))
+        with parallel.micro_batch(last=number == len(batches) - 1):
+            with compute(precision, device):
+                named = parallel.module(batch.to(device))
+                loss = torch.stack([named[name].total / divisors[i] for i, name in enumerate(names)]).sum()
+            totals += torch.stack([named[name].total.detach() for name in names])
+            loss.backward()
+    beat(state.step, "reduce")
+    parallel.reduce_gradients(_rows_looked_up(parallel.model, batches))
+    values = torch.cat([world.sum(totals.clone()), counts, parallel.grad_norm().double().reshape(1)])
+    return StepFigures(names, values, totals)
+
+
+def apply_gradients(state: TrainState, figures: StepFigures, *, lr: float, optimizer: OptimizerConfig) -> None:
+    """Clip by the global norm and step. Where loss or norm is not finite no weight changes; the step counts.
+
+    Every rank ends with the same weights, and nothing here waits for a GPU.
+    """
+    state.parallel.clip_gradients(optimizer.clip_norm, figures.grad_norm)
+    update(state.optimizer, lr, leave_out=~figures.finite)
     state.step += 1
-    state.tokens += int(counts[-2])
-    state.padding += int(counts[-1] - counts[-2])
-    if state.ema is not None and ema_decay is not None:
-        _update_average(state.ema, model, min(ema_decay, state.step / (state.step + 10)))
-    return metrics
+    if state.ema is not None and optimizer.ema_decay is not None:
+        _update_average(state, min(optimizer.ema_decay, state.step / (state.step + 10)))
 
 
-@torch.inference_mode()
-def evaluate(model: Model, batches: Iterable[Batch], world: World) -> dict[str, float]:
-    """Mean of every named loss and its accuracy, over all ranks' batches; dropout off."""
-    model.eval()
-    totals: dict[str, Tensor] = {}
-    for batch in batches:
-        for name, loss in losses(model, batch).items():
-            row = torch.stack([loss.total.double(), loss.correct.double(), torch.tensor(float(loss.count)).double()])
-            totals[name] = totals.get(name, torch.zeros(3, dtype=torch.double)) + row
-    # Ranks may hold no batch at all, so the names come from all of them, in one order.
-    names = sorted({name for group in world.gather(sorted(totals)) for name in group})
+@torch.no_grad()
+def evaluate(
+    state: TrainState,
+    batches: Iterator[Batch],
+    *,
+    precision: Literal["fp32", "bf16"],
+    world: World,
+    device: torch.device,
+    beat: Beat,
+) -> dict[str, float]:
+    """Mean of every named loss and its accuracy, over all ranks' batches; dropout off.
+
+    Ranks may hold different numbers of batches: one that has run out goes on with copies that predict nothing, because
+    under FSDP each forward pass is a collective. A rank without any is not possible there.
+    """
+    state.model.eval()
+    sums: dict[str, Tensor] = {}
+    batch = None
+    while True:
+        beat(state.step, "evaluate")
+        following = next(batches, None)
+        if not _any(following is not None, world, device):
+            break
+        batch = following if following is not None else batch and _without_labels(batch)
+        if batch is None:
+            continue
+        with compute(precision, device):
+            named = state.parallel.module(batch.to(device))
+        for name, count in counted_losses(batch, state.model).items():
+            row = torch.stack([named[name].total.double(), named[name].correct.double()])
+            row = torch.cat([row, row.new_tensor([count])])
+            sums[name] = sums[name] + row if name in sums else row
+    names = sorted({name for group in world.gather(sorted(sums)) for name in group})
     metrics = {}
     for name in names:
-        total, correct, count = world.sum(totals.get(name, torch.zeros(3, dtype=torch.double))).tolist()
+        row = sums.get(name, torch.zeros(3, dtype=torch.double, device=device))
+        total, correct, count = world.sum(row).tolist()
         metrics[f"{name}_loss"] = total / max(count, 1)
         metrics[f"{name}_accuracy"] = correct / max(count, 1)
     metrics["loss"] = sum(value for key, value in metrics.items() if key.endswith("_loss"))
+    if not math.isfinite(metrics["loss"]):
+        raise NonFiniteLossError(f"step {state.step}: the held-out loss is {metrics['loss']}")
     return metrics
+
+
+def _any(value: bool, world: World, device: torch.device) -> bool:
+    if world.size == 1:
+        return value
+    return bool(world.sum(torch.tensor([float(value)], device=device)))
+
+
+def _without_labels(batch: Batch) -> Batch:
+    return replace(
+        batch,
+        predict_positions=batch.predict_positions[:0],
+        predict_labels=batch.predict_labels[:0],
+        sample_labels=torch.full_like(batch.sample_labels, -1),
+    )
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Loss:
     """Summed over the rows that have a label; -1 is none."""
-    labelled = labels >= 0
-    count = int(labelled.sum())
-    if count < len(labels):
-        logits, labels = logits[labelled], labels[labelled]
-    total = F.cross_entropy(logits, labels, reduction="sum") if count else logits.sum() * 0
-    return Loss(total, count, (logits.detach().argmax(-1) == labels).sum())
+    if not len(labels):
+        return Loss(logits.sum() * 0, torch.zeros((), device=logits.device))
+    total = F.cross_entropy(logits.float(), labels, reduction="sum", ignore_index=-1)
+    return Loss(total, (logits.detach().argmax(-1) == labels).sum())
 
 
-def _reduce(model: Model, batch: Batch, world: World) -> None:
-    if world.size == 1:
-        return
-    if isinstance(model, PretrainingModel):  # the tied decoder gives every word a gradient
-        sum_gradients(model.parameters(), world)
-        return
+def averaged_weights(state: TrainState) -> AbstractContextManager[None]:
+    """Within the block the model has its averaged weights, where an average is kept."""
+    return nullcontext() if state.ema is None else state.parallel.swapped(state.ema)
+
+
+def _rows_looked_up(model: torch.nn.Module, batches: Sequence[Batch]) -> dict[torch.nn.Parameter, Tensor]:
+    """Of an embedding that only looks up; with a head over the vocabulary every row has a gradient."""
+    if not isinstance(model, SequenceClassifier):
+        return {}
     words = model.encoder.embeddings.word.weight
-    assert isinstance(words, nn.Parameter)
-    sum_gradients((p for p in model.parameters() if p is not words), world)
-    sum_gradient_rows(words, batch.input_ids.flatten(), world)
+    assert isinstance(words, torch.nn.Parameter)
+    return {words: torch.cat([batch.input_ids.flatten() for batch in batches])}
 
 
 @torch.no_grad()
-def _update_average(average: dict[str, Tensor], model: Model, decay: float) -> None:
-    for name, parameter in model.named_parameters():
-        average[name].lerp_(parameter, 1 - decay)
+def _update_average(state: TrainState, decay: float) -> None:
+    assert state.ema is not None
+    for name, parameter in state.model.named_parameters():
+        state.ema[name].lerp_(parameter, 1 - decay)
 
 
 def _mix(*numbers: int) -> int:

@@ -22,6 +22,7 @@ class Commands(click.Group):
         "status": "infra.commands:status",
         "down": "infra.commands:down",
         "corpus": "flows.corpus_commands:corpus",
+        "train": "flows.training_command:train",
         "trace": "flows.corpus_commands:trace",
         "forget": "flows.corpus_commands:forget",
         "deploy": "flows.deployments:deploy",
@@ -38,6 +39,7 @@ class Commands(click.Group):
             "down",
             "run",
             "corpus",
+            "train",
             "trace",
             "forget",
             "deploy",
@@ -79,17 +81,22 @@ def cli() -> None:
 @click.option("--as-of", metavar="NIGHT", help="The night that the run stands for, by default today (UTC).")
 @click.option("--ablate", is_flag=True, help="Also fine-tune from random weights and without continued pretraining.")
 def run(recipe: str, overrides: Sequence[str], as_of: str | None, ablate: bool) -> None:
-    """Run RECIPE (a file, or the name of a shipped one) from source to gate.
+    """Run RECIPE (a file, or the name of a shipped one) from source to gate, or to weights if it ends with [pretrain].
 
     OVERRIDES change single keys: pretrain.steps=10 finetune.optimizer.lr=5e-5. The same command again continues what
     was interrupted, and finds what is done. The local stack is started where the environment names no servers.
     """
-    from flows.recipe import load_recipe
+    from flows.recipe import PretrainRecipe, load_runnable
 
-    loaded = load_recipe(recipe, overrides)
-    from flows.running import run_retrain
+    loaded = load_runnable(recipe, overrides)
+    from flows.running import run_pretrain, run_retrain
 
-    click.echo(run_retrain(loaded, as_of=as_of, ablate=ablate))
+    if isinstance(loaded, PretrainRecipe):
+        if ablate:
+            raise click.UsageError(f"--ablate compares classifiers, and {recipe} ends with pretraining")
+        click.echo(run_pretrain(loaded, as_of=as_of))
+    else:
+        click.echo(run_retrain(loaded, as_of=as_of, ablate=ablate))
 
 
 @cli.command()

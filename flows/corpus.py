@@ -44,11 +44,16 @@ def corpus(recipe: CorpusRecipe, as_of: str | None = None) -> str:
     Returns:
         the report, as text.
     """
-    Stage.memory_roots = staticmethod(lambda: [os.getpid(), *stack.current().pids()])
-    started = datetime.now(UTC)
-    night = as_of or started.date().isoformat()
+    started, night = begin(as_of)
     refs = build_corpus(recipe, night)
     return publish_report(recipe.name, night, refs, started) + publish_look(recipe.name, night, refs)
+
+
+def begin(as_of: str | None = None) -> tuple[datetime, str]:
+    """When a run starts, and the night that it stands for. Its stages measure this process and the servers."""
+    Stage.memory_roots = staticmethod(lambda: [os.getpid(), *stack.current().pids()])
+    started = datetime.now(UTC)
+    return started, as_of or started.date().isoformat()
 
 
 def build_corpus(recipe: CorpusRecipe, night: str, labels: tuple[str, ...] = ()) -> Refs:

@@ -27,7 +27,7 @@ from tasks.config import (
     SplitConfig,
 )
 
-MODEL_SECTIONS = ("pretrain", "finetune", "registry")
+CLASSIFIER_SECTIONS = ("finetune", "registry")
 
 
 class CorpusRecipe(Config):
@@ -54,6 +54,13 @@ class CorpusRecipe(Config):
             name: {**source, "name": name} if isinstance(source, Mapping) else source
             for name, source in sources.items()
         }
+
+
+class PretrainRecipe(CorpusRecipe):
+    """From sources to a pretrained encoder."""
+
+    pretrain: PretrainConfig
+    experiment: str | None = Field(None, min_length=1, description="MLflow experiment; by default the recipe's name")
 
 
 class Recipe(CorpusRecipe):
@@ -88,18 +95,29 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     return load(_path(name_or_path), Recipe, overrides)
 
 
-def load_corpus_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> CorpusRecipe:
-    """As `load_recipe`; a recipe that ends with the shards is one too."""
+def load_runnable(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe | PretrainRecipe:
+    """As `load_recipe`; a recipe that ends with [pretrain] is one too. One that ends before it lacks sections."""
     path = _path(name_or_path)
-    return load(path, Recipe if is_whole(path) else CorpusRecipe, overrides)
+    if _schema(path) is PretrainRecipe:
+        return load(path, PretrainRecipe, overrides)
+    return load(path, Recipe, overrides)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether the file also describes models. One that is not TOML is left to `load` to explain."""
+def load_corpus_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> CorpusRecipe:
+    """As `load_recipe`; a recipe that ends with the shards, or with pretraining, is one too."""
+    path = _path(name_or_path)
+    return load(path, _schema(path), overrides)
+
+
+def _schema(path: Path) -> type[CorpusRecipe]:
+    """How far the file's sections go. One that is not TOML is left to `load` to explain."""
     try:
-        return any(section in tomllib.loads(path.read_text("utf-8")) for section in MODEL_SECTIONS)
+        sections = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return False
+        return CorpusRecipe
+    if any(section in sections for section in CLASSIFIER_SECTIONS):
+        return Recipe
+    return PretrainRecipe if "pretrain" in sections else CorpusRecipe
 
 
 def _path(name_or_path: str) -> Path:

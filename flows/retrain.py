@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
 
 from bert_core.hf import load_config
-from flows.corpus import Refs, build_corpus, folder_content
+from flows.corpus import Refs, begin, build_corpus, folder_content
 from flows.look import publish_look
 from flows.recipe import Recipe
 from flows.reporting import publish_report
-from infra import stack
 from tasks import artifacts
 from tasks.baselines import BaselinesSpec, baselines
 from tasks.evaluate import EvaluateSpec, evaluate
@@ -23,7 +20,6 @@ from tasks.plan import PlanSpec, lineage, plan, starting_point
 from tasks.pretrain import PretrainSpec, pretrain
 from tasks.promote import PromoteSpec, promote
 from tasks.register import RegisterSpec, register
-from tasks.stage import Stage
 
 ORIGIN = (
     *("extract", "clean", "dedup", "decontaminate", "split", "encode"),
@@ -45,9 +41,7 @@ def retrain(recipe: Recipe, as_of: str | None = None, ablate: bool = False) -> s
     Returns:
         the report, as text.
     """
-    Stage.memory_roots = staticmethod(lambda: [os.getpid(), *stack.current().pids()])
-    started = datetime.now(UTC)
-    night = as_of or started.date().isoformat()
+    started, night = begin(as_of)
     refs = build_corpus(recipe, night, recipe.finetune.labels)
     refs |= models(recipe, night, refs, ablate=ablate)
     refs |= release(recipe, night, refs)

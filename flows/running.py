@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import psutil
 
-from flows.recipe import CorpusRecipe, Recipe
+from bert_core.config import TrainConfig
+from flows.recipe import CorpusRecipe, PretrainRecipe, Recipe
 from infra import stack
+from tasks.config import Workers
 
 
 class ServerGone(RuntimeError):
@@ -40,6 +42,30 @@ def run_corpus(recipe: CorpusRecipe, *, as_of: str | None = None) -> str:
         return report
 
     return _run(night)
+
+
+def run_pretrain(recipe: PretrainRecipe, *, as_of: str | None = None) -> str:
+    """The report of a corpus and its pretraining."""
+
+    def night() -> str:
+        from flows.training import pretrain
+
+        report: str = pretrain(recipe, as_of=as_of)
+        return report
+
+    return _run(night)
+
+
+def run_train(config: TrainConfig, *, workers: Workers, mirror: str | None, experiment: str | None) -> str:
+    """The report of one training."""
+
+    def training() -> str:
+        from flows.training import train
+
+        report: str = train(config, workers=workers, mirror=mirror, experiment=experiment)
+        return report
+
+    return _run(training)
 
 
 def _run(flow: Callable[[], str]) -> str:

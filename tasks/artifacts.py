@@ -288,8 +288,18 @@ def folder_content(path: Path) -> str:
 def code_hash(module: str) -> str:
     """sha256 of the code of `module` and of all of this project's modules that it imports, directly or not.
 
-    Comments, formatting and docstrings do not count: only what can change an output does.
+    Comments, formatting and docstrings do not count, except in C: only what can change an output does.
     """
+    digest = hashlib.sha256()
+    for name in sorted(_modules_behind(module)):
+        digest.update(f"{name}\n{ast.dump(_without_docstrings(_syntax_tree(name)))}\n".encode())
+        if _file(name).name == "__init__.py":
+            for source in sorted(_file(name).parent.glob("*.[ch]")):
+                digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _modules_behind(module: str) -> set[str]:
     modules: set[str] = set()
     waiting = [module]
     while waiting:
@@ -297,17 +307,18 @@ def code_hash(module: str) -> str:
         if name not in modules and name not in PLUMBING and not name.startswith("tasks.config"):
             modules.add(name)
             waiting += _project_imports(name)
-    digest = hashlib.sha256()
-    for name in sorted(modules):
-        digest.update(f"{name}\n{ast.dump(_without_docstrings(_syntax_tree(name)))}\n".encode())
-    return digest.hexdigest()
+    return modules
 
 
 def _syntax_tree(module: str) -> ast.Module:
+    return ast.parse(_file(module).read_text("utf-8"))
+
+
+def _file(module: str) -> Path:
     spec = importlib.util.find_spec(module)
     assert spec is not None, module
     assert spec.origin is not None, module
-    return ast.parse(Path(spec.origin).read_text("utf-8"))
+    return Path(spec.origin)
 
 
 def _project_imports(module: str) -> list[str]:

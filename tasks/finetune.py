@@ -45,4 +45,5 @@ def finetune(config: FinetuneSpec, inputs: Sequence[Any], out: Draft) -> None:
         inputs,
         out,
         workers=steps.workers,
+        mirror=steps.mirror,
     )

@@ -1,4 +1,4 @@
-"""Masked-language-model pretraining of the encoder on Ray Train."""
+"""Pretraining of the encoder on Ray Train."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pretrain(config: PretrainSpec, inputs: Sequence[Any], out: Draft) -> None:
         TrainConfig(
             name="pretrain",
             seed=config.seed,
-            model=steps.model and steps.model.model_copy(update=_of_tokenizer(shards)),
+            model=steps.model and steps.model.for_tokenizer(**_of_tokenizer(shards)),
             init=_init_folder(steps, start),
             objective=steps.objective,
             **config.shared(steps, shards),
@@ -37,6 +37,7 @@ def pretrain(config: PretrainSpec, inputs: Sequence[Any], out: Draft) -> None:
         inputs,
         out,
         workers=steps.workers,
+        mirror=steps.mirror,
     )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +66,39 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The stack's own tests first: what they say of an idle stack is of one that has not run anything yet."""
-    items.sort(key=lambda item: "tests/infra/" not in item.nodeid)
+USERS = {"stack": re.compile(r"\bstack: Stack\b"), "mlflow": re.compile(r"\bmlflow_server\b")}
+"""What the files have in them whose tests need a server that is one for the suite."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`: a server's files run in one process, one after the other; any other file is wherever there is time.
+
+    xdist's own `loadgroup` does nothing under pytest 9, which ignores the names that it gives to tests.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByServer(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(config.rootpath, nodeid.partition("::")[0])
+
+    return ByServer(config, log)
+
+
+@cache
+def group(root: Path, file: str) -> str:
+    text = (root / file).read_text("utf-8")
+    return next((name for name, pattern in USERS.items() if pattern.search(text)), file)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The stack's own tests first: what they say of an idle stack is of one that has not run anything yet.
+
+    Then what else needs it, the longest group, so that the other process does not wait for it in the end.
+    """
+
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        file = item.nodeid.partition("::")[0]
+        return "tests/infra/test_stack" not in file, group(config.rootpath, file) != "stack"
+
+    items.sort(key=place)

@@ -10,7 +10,8 @@ from tasks.config.models import (
     GateConfig,
     PretrainConfig,
     RegisterConfig,
-    StepsConfig,
+    StepsOnRayConfig,
+    Workers,
 )
 from tasks.config.privacy import PrivacyConfig
 from tasks.config.quality import NormaliseConfig, QualityConfig
@@ -58,11 +59,12 @@ __all__ = [
     "RegisterConfig",
     "Source",
     "SplitConfig",
-    "StepsConfig",
+    "StepsOnRayConfig",
     "Tokenizer",
     "UnigramTokenizer",
     "WarcSource",
     "WebSource",
     "WikipediaSource",
     "WordPieceTokenizer",
+    "Workers",
 ]

@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from bert_core.config import BatchConfig, Config, MlmObjective, ModelConfig, OptimizerConfig, Precision
-
-
-class StepsConfig(Config):
-    """What pretraining and fine-tuning share: see `bert_core.config.TrainConfig`, which this becomes."""
-
-    workers: int = Field(2, ge=1, description="Ray Train workers; one core each by default")
-    optimizer: OptimizerConfig = OptimizerConfig()
-    batch: BatchConfig
-    steps: int | None = Field(None, ge=1, description="optimizer steps; with epochs, what ends first counts")
-    epochs: float | None = Field(None, gt=0)
-    precision: Precision = "fp32"
-    eval_every: int = Field(100, ge=1)
-    checkpoint_every: int = Field(50, ge=1)
-    log_every: int = Field(5, ge=1)
-    keep: Literal["last", "best"] = "last"
-
-    @model_validator(mode="after")
-    def _one_length(self) -> StepsConfig:
-        if self.steps is None and self.epochs is None:
-            raise ValueError("set steps, epochs, or both (what ends first counts)")
-        return self
+from bert_core.config import Config, MlmObjective, ModelConfig, PretrainingObjective, StepsConfig
 
 
-class PretrainConfig(StepsConfig):
-    """Masked-language-model pretraining, from `init` or from random weights of shape `model`."""
+def _fewest_first(workers: int | tuple[int, int]) -> int | tuple[int, int]:
+    fewest, most = workers if isinstance(workers, tuple) else (workers, workers)
+    if not 1 <= fewest <= most:
+        raise ValueError("a number from 1, or [fewest, most] such as [1, 3]")
+    return workers
+
+
+Workers = Annotated[
+    int | tuple[int, int],
+    AfterValidator(_fewest_first),
+    Field(
+        description="Ray Train workers, one core or GPU each; [fewest, most]: as many as the cluster has room for, "
+        "fewer when a node goes, more when one comes. Order and global batch stay"
+    ),
+]
+
+
+class StepsOnRayConfig(StepsConfig):
+    """What pretraining and fine-tuning share: a training run, and how many workers carry it out."""
+
+    workers: Workers = 2
+    mirror: str | None = Field(None, description="folder that gets a copy of every checkpoint, such as another disk's")
+
+
+class PretrainConfig(StepsOnRayConfig):
+    """Pretraining, from `init` or from random weights of shape `model`."""
 
     model: ModelConfig | None = Field(None, description="shape; its vocab_size gives way to the tokenizer's")
     init: str | None = Field(None, description="folder of weights, relative to the home folder")
-    objective: MlmObjective = MlmObjective()
+    objective: PretrainingObjective = MlmObjective()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _masked_words(cls, data: Any) -> Any:
+        """An objective without a type is masked language modelling."""
+        if isinstance(data, dict) and isinstance(objective := data.get("objective"), dict):
+            return {**data, "objective": {"type": "mlm", **objective}}
+        return data
 
     @model_validator(mode="after")
     def _weights(self) -> PretrainConfig:
@@ -44,7 +55,7 @@ class PretrainConfig(StepsConfig):
         return self
 
 
-class FinetuneConfig(StepsConfig):
+class FinetuneConfig(StepsOnRayConfig):
     """Sequence classification from the pretrained encoder."""
 
     labels: tuple[str, ...] = Field(min_length=2, description="in the order of their ids; the last is 'positive'")

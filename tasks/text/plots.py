@@ -1,9 +1,11 @@
-"""Pictures of a run: loss curves, confusion matrix, models side by side. One style; no global state of matplotlib."""
+"""Pictures of a run: curves of a training, confusion matrix, models side by side. One style, no global state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, Formatter
 
 from bert_core.evaluate import EvalReport
 from tasks.text.report.wording import model_title, ordered_models
@@ -42,11 +44,13 @@ class PlotError(ValueError):
     """Nothing to draw."""
 
 
-def loss_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Training and held-out loss against tokens seen, with the learning rate below, as a PNG of 1,200 x 825 pixels.
+def training_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A training run in panels, as a PNG 1,650 pixels wide: loss against tokens and against time, and what else the
+    lines have of learning rate, gradient norm, tokens a second and MFU (share of the machine's peak), against tokens.
 
     Args:
-        metrics: lines of a metrics.jsonl: `kind` ("train" or "eval"), `step`, `tokens`, `loss`; `lr` of train lines.
+        metrics: lines of a metrics.jsonl: `kind` ("train" or "eval"), `step`, `tokens`, `loss`, `time`; of train lines
+            also `lr`, `grad_norm`, `tokens_per_second`, `mfu`.
 
     Raises:
         PlotError: no line has a loss.
@@ -55,16 +59,17 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
     held_out = [line for line in metrics if line.get("kind") == "eval" and "loss" in line]
     if not train and not held_out:
         raise PlotError(f"{len(metrics)} lines of metrics, none of kind train or eval with a loss")
-    with _figure(path, (8, 5.5)) as figure:
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-        _draw_losses(upper, train, held_out)
-        lower.plot(_x(train, train), [line.get("lr", 0.0) for line in train], color=GREY, linewidth=1.5)
-        lower.set_ylabel("learning rate")
-        lower.set_ylim(bottom=0)
-        lower.set_xlabel(f"{_unit(train)} seen" if _unit(train) == "tokens" else "optimizer steps")
-        lower.xaxis.set_major_formatter(EngFormatter(sep=""))
-        lower.yaxis.set_major_formatter("{x:g}")
-        figure.align_ylabels()
+    tokens, time = _tokens_axis(train or held_out), _time_axis([*train, *held_out])
+    panels = [panel for panel in PANELS if any(panel.key in line for line in train)]
+    rows = 1 + math.ceil(len(panels) / 2)
+    with _figure(path, (11, 1 + 3 * rows)) as figure:
+        grid = figure.subplots(rows, 2, squeeze=False)
+        for axes, axis in zip(grid[0], (tokens, time), strict=True):
+            _draw_losses(axes, train, held_out, axis)
+        for axes, panel in zip(grid[1:].flat, panels, strict=False):
+            _draw_panel(axes, [line for line in train if panel.key in line], panel, tokens)
+        for axes in list(grid[1:].flat)[len(panels) :]:
+            axes.set_visible(False)
 
 
 def confusion_matrix(report: EvalReport, path: Path, *, title: str = "True and predicted class") -> None:
@@ -120,30 +125,73 @@ def model_comparison(reports: Mapping[str, EvalReport], path: Path, *, candidate
         axes.set_xlabel(f"accuracy on {one.examples:,} documents, with {one.confidence:.0%} bootstrap intervals")
 
 
-def _draw_losses(axes: Axes, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]]) -> None:
+@dataclass(frozen=True)
+class Axis:
+    """What a panel's x axis counts: a label, and where a line of metrics lies on it."""
+
+    label: str
+    place: Callable[[Mapping[str, Any]], float]
+    ticks: str | Formatter
+
+
+@dataclass(frozen=True)
+class Panel:
+    key: str
+    title: str
+    smooth: bool
+
+
+PANELS = (
+    Panel("lr", "Learning rate", False),
+    Panel("grad_norm", "Gradient norm", True),
+    Panel("tokens_per_second", "Tokens a second", True),
+    Panel("mfu", "MFU", True),
+)
+
+
+def _tokens_axis(lines: Sequence[Mapping[str, Any]]) -> Axis:
+    """Tokens where the lines carry a running count of them, else steps."""
+    tokens = [line.get("tokens", -1) for line in lines]
+    rising = all(a < b for a, b in zip([-1, *tokens], tokens, strict=False))
+    key, label = ("tokens", "tokens seen") if rising else ("step", "step")
+    return Axis(label, lambda line: float(line[key]), EngFormatter(sep=""))
+
+
+def _time_axis(lines: Sequence[Mapping[str, Any]]) -> Axis:
+    """Minutes of a clock on the wall since the first line; pauses between attempts count."""
+    begun = min(line.get("time", 0.0) for line in lines)
+    return Axis("minutes since the first line", lambda line: (line.get("time", 0.0) - begun) / 60, "{x:g}")
+
+
+def _draw_losses(
+    axes: Axes, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]], axis: Axis
+) -> None:
     if train:
-        losses = [line["loss"] for line in train]
-        axes.plot(_x(train, train), losses, color=BLUE, alpha=0.25, linewidth=1)
-        axes.plot(_x(train, train), _smoothed(losses), color=BLUE, linewidth=2, label="training (smoothed)")
+        x, losses = [axis.place(line) for line in train], [line["loss"] for line in train]
+        axes.plot(x, losses, color=BLUE, alpha=0.25, linewidth=1)
+        axes.plot(x, _smoothed(losses), color=BLUE, linewidth=2, label="training (smoothed)")
     if held_out:
-        x, losses = _x(held_out, train), [line["loss"] for line in held_out]
-        axes.plot(x, losses, "o-", color=ORANGE, linewidth=2, markersize=5, label="held-out")
+        x, losses = [axis.place(line) for line in held_out], [line["loss"] for line in held_out]
+        axes.plot(x, losses, "o-", color=ORANGE, linewidth=2, markersize=4, label="held-out")
         for i in {0, len(losses) - 1}:
             axes.annotate(f"{losses[i]:.3f}", (x[i], losses[i]), (0, 8), textcoords="offset points", ha="center")
     axes.margins(x=0.05, y=0.12)
-    axes.set_ylabel("loss")
     axes.set_title("Loss")
+    axes.set_xlabel(axis.label)
+    axes.xaxis.set_major_formatter(axis.ticks)
     axes.legend(loc="upper right")
 
 
-def _unit(train: Sequence[Mapping[str, Any]]) -> str:
-    """What the x axis counts: tokens where the lines carry a running count of them, else steps."""
-    tokens = [line.get("tokens", -1) for line in train]
-    return "tokens" if all(a < b for a, b in zip([0, *tokens], tokens, strict=False)) else "step"
-
-
-def _x(lines: Sequence[Mapping[str, Any]], train: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [float(line[_unit(train)]) for line in lines]
+def _draw_panel(axes: Axes, lines: Sequence[Mapping[str, Any]], panel: Panel, axis: Axis) -> None:
+    x, values = [axis.place(line) for line in lines], [float(line[panel.key]) for line in lines]
+    if panel.smooth:
+        axes.plot(x, values, color=GREY, alpha=0.4, linewidth=1)
+    axes.plot(x, _smoothed(values) if panel.smooth else values, color=BLUE, linewidth=1.5)
+    axes.set_ylim(bottom=0)
+    axes.set_title(panel.title)
+    axes.set_xlabel(axis.label)
+    axes.xaxis.set_major_formatter(axis.ticks)
+    axes.yaxis.set_major_formatter("{x:.0%}" if panel.key == "mfu" else "{x:g}")
 
 
 def _smoothed(values: Sequence[float]) -> list[float]:

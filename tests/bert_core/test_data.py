@@ -11,14 +11,28 @@ import pytest
 import torch
 from random_shards import LABELS, random_documents, write_documents
 
-from bert_core.config import BatchConfig, MlmObjective, SequenceObjective
-from bert_core.data import Batch, DataError, PretrainingData, SequenceData
+from bert_core.config import (
+    BatchConfig,
+    CausalObjective,
+    MlmObjective,
+    PermutationObjective,
+    SequenceObjective,
+)
+from bert_core.data import Batch, DataError, PretrainingData, SequenceData, document_bounds
 from bert_core.shards import ShardError
 from bert_core.tokenizer import Tokenizer, load, train_wordpiece
 
 Data = PretrainingData | SequenceData
 DOCUMENTS = random_documents(300)
 SEQUENCE = SequenceObjective(labels=LABELS)
+OBJECTIVES: dict[str, MlmObjective | CausalObjective | PermutationObjective] = {
+    "mlm": MlmObjective(),
+    "nsp": MlmObjective(nsp=True),
+    "sop": MlmObjective(sop=True, unit="span"),
+    "word": MlmObjective(unit="word"),
+    "causal": CausalObjective(),
+    "permutation": PermutationObjective(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +56,10 @@ def sequences(folder: Path, tokenizer: Tokenizer, *, samples: int = 16, row_leng
 def build(kind: str, folder: Path, tokenizer: Tokenizer, size: int = 16) -> Data:
     if kind == "sequence":
         return sequences(folder, tokenizer, samples=size)
-    return pretraining(folder, tokenizer, nsp=kind == "nsp", rows=size)
+    return PretrainingData(folder, tokenizer, OBJECTIVES[kind], BatchConfig(row_length=128, rows=size), 13)
 
 
-@pytest.fixture(params=["mlm", "nsp", "sequence"])
+@pytest.fixture(params=[*OBJECTIVES, "sequence"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -64,7 +78,8 @@ def contents(batch: Batch) -> dict[int, Sample]:
     flat = {name: getattr(batch, name).flatten() for name in ("input_ids", "token_type_ids", "document_ids")}
     predicted = dict(zip(batch.predict_positions.tolist(), batch.predict_labels.tolist(), strict=True))
     found: dict[int, Sample] = {}
-    for number, (sample, start) in enumerate(zip(batch.sample_ids, batch.cls_positions.tolist(), strict=True)):
+    starts = (batch.cls_positions - batch.position_ids.flatten()[batch.cls_positions]).tolist()
+    for number, (sample, start) in enumerate(zip(batch.sample_ids, starts, strict=True)):
         end = start
         while end < (start // width + 1) * width and flat["document_ids"][end] == flat["document_ids"][start]:
             end += 1
@@ -85,16 +100,24 @@ def assert_equal(one: Batch, other: Batch) -> None:
             assert value == getattr(other, name), name
 
 
-def test_a_batch_is_well_formed(data: Data, tokenizer: Tokenizer) -> None:
+def test_a_batch_is_well_formed(data: Data, kind: str, tokenizer: Tokenizer) -> None:
     for step in range(6):
         batch = data.batch(step, 0, 1)
         used = batch.document_ids > 0
         tensors = [value for value in vars(batch).values() if isinstance(value, torch.Tensor)]
-        assert all(tensor.dtype == torch.int64 and tensor.is_contiguous() for tensor in tensors)
+        assert all(tensor.is_contiguous() for tensor in tensors)
+        assert all(tensor.dtype == torch.int64 for tensor in tensors if tensor is not batch.cu_seqlens)
         assert batch.num_tokens == int(used.sum())
         assert (batch.input_ids[~used] == tokenizer.pad_id).all()
-        assert (batch.input_ids.flatten()[batch.cls_positions] == tokenizer.cls_id).all()
-        assert (batch.position_ids.flatten()[batch.cls_positions] == 0).all()
+        stands_for = tokenizer.sep_id if kind == "causal" else tokenizer.cls_id
+        assert (batch.input_ids.flatten()[batch.cls_positions] == stands_for).all()
+        assert (batch.input_ids[used & (batch.position_ids == 0)] == tokenizer.cls_id).all()
+        assert (batch.predict_positions.diff() > 0).all()
+        bounds, longest = document_bounds(batch.document_ids)
+        assert torch.equal(batch.cu_seqlens, bounds)
+        assert batch.cu_seqlens.dtype == torch.int32
+        assert batch.max_seqlen == longest
+        assert (batch.order is not None) == (kind == "permutation")
         assert int((used & (batch.position_ids == 0)).sum()) == batch.num_samples == len(batch.sample_labels)
         for row in batch.document_ids.tolist():
             assert row == sorted(row, key=lambda number: number or 10**9)  # 1 1 1 2 2 … 0 0
@@ -217,8 +240,8 @@ def test_little_is_padding(folder: Path, tokenizer: Tokenizer) -> None:
     assert isinstance(pre, PretrainingData)
     batches = [fine.batch(step, 0, 1) for step in range(10)]
     share = sum(batch.num_tokens for batch in batches) / sum(batch.input_ids.numel() for batch in batches)
-    print(f"pretraining rows {pre.plan.efficiency:.4f} full, fine-tuning {share:.4f}")
-    assert pre.plan.efficiency > 0.99
+    print(f"pretraining rows {pre.streams[0].plan.efficiency:.4f} full, fine-tuning {share:.4f}")
+    assert pre.streams[0].plan.efficiency > 0.99
     assert share > 0.95
     assert all(batch.input_ids.shape[1] <= 128 for batch in batches)
 
@@ -289,3 +312,81 @@ def test_the_unit_of_a_batch_and_its_shares_are_checked(folder: Path, tokenizer:
         SequenceData(folder, tokenizer, SEQUENCE, BatchConfig(rows=8), 13)
     with pytest.raises(DataError, match="rank 0 of 32 with a global batch of 16"):
         sequences(folder, tokenizer).batch(0, 0, 32)
+
+
+def test_a_causal_sample_predicts_every_next_token_and_is_read_at_its_last(folder: Path, tokenizer: Tokenizer) -> None:
+    batch = build("causal", folder, tokenizer).batch(3, 0, 1)
+    assert batch.num_predictions == batch.num_tokens - batch.num_samples
+    flat, documents = batch.input_ids.flatten(), batch.document_ids.flatten()
+    assert torch.equal(batch.predict_labels, flat[batch.predict_positions + 1])
+    assert torch.equal(documents[batch.predict_positions], documents[batch.predict_positions + 1])
+    labelled = SequenceData(folder, tokenizer, SEQUENCE, BatchConfig(samples=16), 13, causal=True).batch(0, 0, 1)
+    plain = sequences(folder, tokenizer).batch(0, 0, 1)
+    assert torch.equal(labelled.input_ids, plain.input_ids)
+    assert (labelled.input_ids.flatten()[labelled.cls_positions] == tokenizer.sep_id).all()
+    assert labelled.sample_ids == plain.sample_ids
+
+
+def test_a_permuted_sample_hides_nothing_and_predicts_the_last_of_its_order(folder: Path, tokenizer: Tokenizer) -> None:
+    data = build("permutation", folder, tokenizer)
+    batch, plain = data.batch(3, 0, 1), build("causal", folder, tokenizer).batch(3, 0, 1)
+    assert torch.equal(batch.input_ids, plain.input_ids)
+    assert torch.equal(batch.predict_labels, batch.input_ids.flatten()[batch.predict_positions])
+    assert batch.order is not None
+    order = batch.order.flatten()
+    predicted = torch.zeros(len(order), dtype=torch.bool)
+    predicted[batch.predict_positions] = True
+    for start, end in zip(batch.cu_seqlens.tolist(), batch.cu_seqlens.tolist()[1:], strict=False):
+        own, asked = order[start:end], predicted[start:end]
+        if not batch.document_ids.flatten()[start]:
+            assert own.max() == 0
+            continue
+        assert own.sort().values.tolist() == list(range(end - start))
+        assert own[0] == 0  # [CLS], then [SEP]
+        assert own[-1] == 1
+        assert int(asked.sum()) == max(1, int((end - start - 2) / 6 + 0.5))
+        assert own[asked].min() > own[~asked].max()
+
+
+def test_half_of_the_orders_are_swapped(folder: Path, tokenizer: Tokenizer) -> None:
+    data = build("sop", folder, tokenizer)
+    labels = torch.cat([data.batch(step, 0, 1).sample_labels for step in range(60)])
+    paired = labels[labels >= 0]
+    assert len(paired) > 0.95 * len(labels)
+    assert abs(paired.double().mean() - 0.5) < 4 * 0.5 / len(paired) ** 0.5
+
+
+def test_static_masks_are_those_of_the_first_epoch(folder: Path, tokenizer: Tokenizer) -> None:
+    rows = round(pretraining(folder, tokenizer, nsp=True).steps_per_epoch * 8)
+    batch = BatchConfig(row_length=128, rows=rows)
+    static = PretrainingData(folder, tokenizer, MlmObjective(static=True, nsp=True), batch, 13)
+    dynamic = PretrainingData(folder, tokenizer, MlmObjective(nsp=True), batch, 13)
+    first = contents(static.batch(0, 0, 1))
+    assert first == contents(static.batch(1, 0, 1)) == contents(dynamic.batch(0, 0, 1))
+    assert first != contents(dynamic.batch(1, 0, 1))
+
+
+@pytest.mark.parametrize("micro_rows", [1, 3, 5, 100])
+@pytest.mark.parametrize("world", [1, 3])
+def test_micro_batches_are_the_rows_cut_and_as_many_on_every_rank(data: Data, micro_rows: int, world: int) -> None:
+    for step in (0, 7):
+        shares = [data.micro_batches(step, rank, world, micro_rows) for rank in range(world)]
+        assert len({len(share) for share in shares}) == 1
+        for rank, share in enumerate(shares):
+            whole = data.batch(step, rank, world)
+            assert all(1 <= len(part.input_ids) <= micro_rows for part in share)
+            rows = [row for part in share for row in part.input_ids if part.num_tokens]
+            assert torch.equal(torch.stack(rows), whole.input_ids)
+            assert [sample for part in share for sample in part.sample_ids] == whole.sample_ids
+            assert sum(part.num_predictions for part in share) == whole.num_predictions
+
+
+def test_a_rank_that_is_short_of_rows_gets_one_of_padding(folder: Path, tokenizer: Tokenizer) -> None:
+    data = pretraining(folder, tokenizer, rows=3)
+    first, second = data.micro_batches(0, 1, 2, 1)
+    assert first.num_tokens > 0
+    assert (second.num_tokens, second.num_samples, second.num_predictions, second.num_labelled) == (0, 0, 0, 0)
+    assert second.input_ids.shape == (1, 128)
+    assert second.cu_seqlens.tolist() == [0, 128]
+    assert (second.input_ids == tokenizer.pad_id).all()
+    assert (second.document_ids == 0).all()

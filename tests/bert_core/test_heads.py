@@ -13,7 +13,7 @@ from bert_core.hf import from_transformers
 def pretraining_pair() -> tuple[BertForPreTraining, PretrainingModel]:
     theirs = BertForPreTraining(their_config()).eval()
     random_weights(theirs)
-    ours = PretrainingModel(TINY, nsp=True).eval()
+    ours = PretrainingModel(TINY, pairs=True).eval()
     copy_weights(theirs, ours)
     return theirs, ours
 
@@ -27,7 +27,7 @@ def test_pretraining_scores_equal_transformers() -> None:
     for batch in (padded(docs, real.flatten().nonzero()[:, 0]), packed(docs)):
         output = ours(batch)
         torch.testing.assert_close(output.mlm_logits, expected.prediction_logits[real], atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(output.nsp_logits, expected.seq_relationship_logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(output.pair_logits, expected.seq_relationship_logits, atol=1e-4, rtol=1e-4)
 
 
 def test_pretraining_gradients_equal_transformers() -> None:
@@ -40,7 +40,7 @@ def test_pretraining_gradients_equal_transformers() -> None:
 
     output = ours(padded(docs, predict))
     loss = torch.nn.functional.cross_entropy(output.mlm_logits, labels)
-    (loss + torch.nn.functional.cross_entropy(output.nsp_logits, follows)).backward()
+    (loss + torch.nn.functional.cross_entropy(output.pair_logits, follows)).backward()
 
     expected = from_transformers({name: p.grad for name, p in theirs.named_parameters()})
     assert expected.keys() == {name for name, _ in ours.named_parameters()}
@@ -48,10 +48,10 @@ def test_pretraining_gradients_equal_transformers() -> None:
         torch.testing.assert_close(parameter.grad, expected[name], atol=1e-5, rtol=1e-4)
 
 
-def test_without_nsp_every_trained_parameter_gets_a_gradient() -> None:
-    model = initialised(PretrainingModel(TINY, nsp=False)).train()
+def test_without_pairs_every_trained_parameter_gets_a_gradient() -> None:
+    model = initialised(PretrainingModel(TINY, pairs=False)).train()
     output = model(packed(documents(5, 4)))
-    assert output.nsp_logits is None
+    assert output.pair_logits is None
     output.mlm_logits.sum().backward()
     without = {name for name, p in model.named_parameters() if p.grad is None}
     assert without == {"pooler.dense.weight", "pooler.dense.bias"}
@@ -59,7 +59,7 @@ def test_without_nsp_every_trained_parameter_gets_a_gradient() -> None:
 
 
 def test_no_predictions_give_zero_gradients() -> None:
-    model = initialised(PretrainingModel(TINY, nsp=False)).train()
+    model = initialised(PretrainingModel(TINY, pairs=False)).train()
     docs = documents(5, 4)
     output = model(padded(docs, torch.tensor([], dtype=torch.long)))
     assert output.mlm_logits.shape == (0, TINY.vocab_size)

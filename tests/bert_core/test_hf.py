@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------------------------------ round trips
 
 
-@pytest.mark.parametrize("model", [PretrainingModel(TINY, nsp=True), SequenceClassifier(TINY, 4)])
+@pytest.mark.parametrize("model", [PretrainingModel(TINY, pairs=True), SequenceClassifier(TINY, 4)])
 def test_name_map_is_its_own_inverse(model: torch.nn.Module) -> None:
     state = model.state_dict()
     theirs = hf.to_transformers(state)
@@ -65,13 +65,13 @@ def test_name_map_is_its_own_inverse(model: torch.nn.Module) -> None:
 
 
 def test_pretraining_round_trip_through_transformers(tmp_path: Path) -> None:
-    ours = initialised(PretrainingModel(TINY, nsp=True))
+    ours = initialised(PretrainingModel(TINY, pairs=True))
     hf.export_pretraining(ours, TINY, tmp_path / "a")
     theirs, info = AutoModelForPreTraining.from_pretrained(tmp_path / "a", output_loading_info=True)
     assert isinstance(theirs, BertForPreTraining)
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     theirs.save_pretrained(tmp_path / "b")
-    back = PretrainingModel(TINY, nsp=True)
+    back = PretrainingModel(TINY, pairs=True)
     everything = tuple(name for name, _ in back.named_parameters())
     assert hf.load_pretraining(tmp_path / "b", back) == hf.LoadReport(everything, missing=(), unused=())
     assert equal_states(ours, back)
@@ -83,11 +83,11 @@ def test_pretraining_round_trip_through_transformers(tmp_path: Path) -> None:
         expected = theirs.eval()(**docs.theirs)
         output = ours(packed(docs))
     torch.testing.assert_close(output.mlm_logits, expected.prediction_logits[real], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(output.nsp_logits, expected.seq_relationship_logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(output.pair_logits, expected.seq_relationship_logits, atol=1e-4, rtol=1e-4)
 
 
 def test_pretraining_without_nsp_is_a_masked_language_model(tmp_path: Path) -> None:
-    ours = initialised(PretrainingModel(TINY, nsp=False))
+    ours = initialised(PretrainingModel(TINY, pairs=False))
     hf.export_pretraining(ours, TINY, tmp_path)
     masked, info = AutoModelForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
     assert isinstance(masked, BertForMaskedLM)
@@ -96,7 +96,7 @@ def test_pretraining_without_nsp_is_a_masked_language_model(tmp_path: Path) -> N
     encoder, info = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"]
     assert torch.equal(encoder.pooler.dense.weight, ours.pooler.dense.weight)
-    back = PretrainingModel(TINY, nsp=False)
+    back = PretrainingModel(TINY, pairs=False)
     assert hf.load_pretraining(tmp_path, back).missing == ()
     assert equal_states(ours, back)
 
@@ -122,7 +122,7 @@ def test_classifier_round_trip_through_transformers(tmp_path: Path) -> None:
 
 def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        hf.export_pretraining(initialised(PretrainingModel(TINY, nsp=True)), TINY, tmp_path / name)
+        hf.export_pretraining(initialised(PretrainingModel(TINY, pairs=True)), TINY, tmp_path / name)
     for file in (hf.WEIGHTS_FILE, hf.CONFIG_FILE):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -142,7 +142,7 @@ def test_real_weights_survive_the_round_trip(minilm: Path, tmp_path: Path) -> No
 
 def test_bare_encoder_with_old_names_loads(folder: Path) -> None:
     """No `bert.` prefix, gamma and beta, the position buffer, and a stored copy of the tied decoder."""
-    expected = PretrainingModel(TINY, nsp=True)
+    expected = PretrainingModel(TINY, pairs=True)
     hf.load_pretraining(folder, expected)
     rewrite(
         folder,
@@ -159,17 +159,17 @@ def test_bare_encoder_with_old_names_loads(folder: Path) -> None:
             }
         ),
     )
-    old = PretrainingModel(TINY, nsp=True)
+    old = PretrainingModel(TINY, pairs=True)
     assert hf.load_pretraining(folder, old).unused == ()
     assert equal_states(old, expected)
 
 
 def test_absent_heads_keep_their_values_and_are_reported(tmp_path: Path) -> None:
     BertModel(their_config()).save_pretrained(tmp_path)
-    model = initialised(PretrainingModel(TINY, nsp=True))
+    model = initialised(PretrainingModel(TINY, pairs=True))
     before = model.mlm_head.dense.weight.clone()
     report = hf.load_pretraining(tmp_path, model)
-    assert set(report.missing) == {n for n, _ in model.named_parameters() if n.startswith(("mlm_head", "nsp_head"))}
+    assert set(report.missing) == {n for n, _ in model.named_parameters() if n.startswith(("mlm_head", "pair_head"))}
     assert torch.equal(model.mlm_head.dense.weight, before)
     assert len(report.loaded) + len(report.missing) == len(list(model.parameters()))
 
@@ -188,7 +188,7 @@ def test_heads_of_another_task_are_reported_unused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "legal"),
     [
-        ("model_type", "roberta", "'bert'"),
+        ("model_type", "electra", "'bert'"),
         ("model_type", None, "'bert'"),
         ("hidden_act", "relu", "'gelu'"),
         ("position_embedding_type", "relative_key", "'absolute'"),
@@ -227,7 +227,7 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
 
 
 def test_other_shapes_are_refused_with_both_and_nothing_is_written(folder: Path) -> None:
-    model = initialised(PretrainingModel(TINY.model_copy(update={"vocab_size": 61}), nsp=True))
+    model = initialised(PretrainingModel(TINY.model_copy(update={"vocab_size": 61}), pairs=True))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     said = r"encoder.embeddings.word.weight is of shape \(60, 32\) in the file, \(61, 32\) in the model"
     with pytest.raises(hf.WeightsError, match=said):
@@ -250,7 +250,7 @@ def test_half_of_a_fused_weight_is_refused(folder: Path) -> None:
 def test_untied_decoder_is_refused(folder: Path) -> None:
     rewrite(folder, lambda state: state | {"cls.predictions.decoder.weight": torch.zeros(60, 32)})
     with pytest.raises(hf.WeightsError, match=r"decoder.weight differs from bert.embeddings.word_embeddings.weight"):
-        hf.load_pretraining(folder, PretrainingModel(TINY, nsp=True))
+        hf.load_pretraining(folder, PretrainingModel(TINY, pairs=True))
 
 
 def test_labels_must_fit_the_classifier(tmp_path: Path) -> None:

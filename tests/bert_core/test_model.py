@@ -116,11 +116,36 @@ def test_real_weights_give_transformers_states(minilm: Path) -> None:
     assert (pooler(encode(ours, batch, batch.cls_positions)) - expected.pooler_output).abs().max() < 1e-4
 
 
+def mask_of(*rows: list[int], **kind: object) -> AttentionMask:
+    """Rows as document ids, positions restarting in each."""
+    ids = torch.tensor(rows)
+    starts = torch.ones_like(ids, dtype=torch.bool)
+    starts[:, 1:] = ids[:, 1:] != ids[:, :-1]
+    cu = torch.cat([starts.flatten().nonzero()[:, 0], torch.tensor([ids.numel()])]).int()
+    first = torch.where(starts, torch.arange(ids.shape[1]), 0).cummax(1).values
+    return AttentionMask(ids, torch.arange(ids.shape[1]) - first, cu, int(cu.diff().max()), **kind)
+
+
 def test_mask_is_skipped_only_when_every_row_is_one_document() -> None:
-    assert AttentionMask.of_documents(torch.tensor([[1, 1], [2, 2], [0, 0]])).allowed is None
-    mask = AttentionMask.of_documents(torch.tensor([[1, 1, 2], [1, 0, 0]])).allowed
+    assert mask_of([1, 1], [2, 2], [0, 0]).allowed is None
+    mask = mask_of([1, 1, 2], [1, 0, 0]).allowed
     assert mask[0, 0].tolist() == [[True, True, False], [True, True, False], [False, False, True]]
     assert mask[1, 0].tolist() == [[True, False, False], [False, True, True], [False, True, True]]
+
+
+def test_causal_and_windowed_masks() -> None:
+    assert mask_of([1, 1, 2], causal=True).allowed[0, 0].tolist() == [
+        [True, False, False],
+        [True, True, False],
+        [False, False, True],
+    ]
+    assert mask_of([1, 1, 1, 1], window=2).allowed[0, 0].tolist() == [
+        [True, True, False, False],
+        [True, True, True, False],
+        [False, True, True, True],
+        [False, False, True, True],
+    ]
+    assert mask_of([1, 1, 1, 1], window=8).allowed is None  # as wide as the document
 
 
 @pytest.mark.parametrize(
@@ -129,21 +154,18 @@ def test_mask_is_skipped_only_when_every_row_is_one_document() -> None:
 )
 def test_wrong_document_ids_are_named(wrong: torch.Tensor, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        AttentionMask.of_documents(wrong)
-    with pytest.raises(ValueError, match=r"expected bool of shape \(B, 1, T, T\)"):
-        AttentionMask(wrong)
+        AttentionMask(wrong, wrong, torch.tensor([0, 6], dtype=torch.int32), 6)
 
 
 def test_cpu_attention_with_dropout_has_the_fused_kernels_mean() -> None:
     """Averaged over many draws, dropout attention is attention without dropout."""
     config = TINY.model_copy(update={"attention_dropout": 0.3})
     attention = initialised(Encoder(config)).layers[0].attention
-    ids = torch.tensor([[1, 1, 1, 2, 2, 0]]).expand(4000, 6)
-    mask = AttentionMask.of_documents(ids)
+    row = [1, 1, 1, 2, 2, 0]
     hidden = torch.randn(1, 6, TINY.hidden_size, generator=torch.Generator().manual_seed(5))
-    expected = attention.eval()(hidden, AttentionMask.of_documents(ids[:1]))
+    expected = attention.eval()(hidden, mask_of(row))
     torch.manual_seed(0)
-    mean = attention.train()(hidden.expand(4000, -1, -1), mask).mean(0, keepdim=True)
+    mean = attention.train()(hidden.expand(4000, -1, -1), mask_of(*[row] * 4000)).mean(0, keepdim=True)
     torch.testing.assert_close(mean, expected, atol=0.1, rtol=0)
 
 
@@ -174,7 +196,7 @@ def test_dropout_repeats_with_the_generator_state() -> None:
 
 def test_initial_weights_follow_the_table() -> None:
     config = TINY.model_copy(update={"hidden_size": 128, "intermediate_size": 256, "initializer_range": 0.02})
-    model = PretrainingModel(config, nsp=True)
+    model = PretrainingModel(config, pairs=True)
     init_weights(model, config.initializer_range, torch.Generator().manual_seed(0))
     assert not model.encoder.embeddings.word.weight[config.pad_token_id].any()
     for name, parameter in model.named_parameters():
@@ -188,12 +210,12 @@ def test_initial_weights_follow_the_table() -> None:
 
 
 def test_initial_weights_are_decided_by_the_seed() -> None:
-    a, b, c = (PretrainingModel(TINY, nsp=True) for _ in range(3))
+    a, b, c = (PretrainingModel(TINY, pairs=True) for _ in range(3))
     for model, seed in ((a, 1), (b, 1), (c, 2)):
         init_weights(model, 0.02, torch.Generator().manual_seed(seed))
     pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
     assert all(torch.equal(left, right) for left, right in pairs)
-    assert not torch.equal(a.nsp_head.weight, c.nsp_head.weight)
+    assert not torch.equal(a.pair_head.weight, c.pair_head.weight)
 
 
 def test_a_parameter_without_a_distribution_is_an_error() -> None:

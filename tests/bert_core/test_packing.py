@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from random_shards import random_documents
+from real_shards import write_texts
+from real_texts import chinese_reviews, film_reviews
 
-from bert_core.packing import Samples, chunk, pack
+from bert_core.chunking import chunk
+from bert_core.data.row_index import make_row_index
+from bert_core.packing import pack
 from bert_core.shards import TokenizedDocument, TokenShards, open_shards, write_shards
+from bert_core.tokenizer import load
 
 
 def shards_of(folder: Path, documents: list[TokenizedDocument]) -> TokenShards:
@@ -24,8 +29,8 @@ def document(length: int, sentences: list[int], words: list[int] | None = None) 
     return TokenizedDocument("d", np.arange(length) + 5, np.array(sentences), starts)
 
 
-def pieces(samples: Samples) -> list[tuple[int, int, int]]:
-    return list(zip(samples.document.tolist(), samples.start.tolist(), samples.end.tolist(), strict=True))
+def pieces(samples: np.ndarray) -> list[tuple[int, int, int]]:
+    return [(document, start, end) for document, start, end in samples.tolist()]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -80,11 +85,11 @@ def test_a_sample_that_fits_no_row_is_an_error() -> None:
         pack(np.array([0, 3]), 8)
 
 
-@pytest.mark.parametrize("nsp", [False, True])
+@pytest.mark.parametrize("pairs", [False, True])
 @pytest.mark.parametrize("max_tokens", [5, 30, 125])
-def test_chunks_cover_every_token_once_in_order(max_tokens: int, nsp: bool, tmp_path: Path) -> None:
+def test_chunks_cover_every_token_once_in_order(max_tokens: int, pairs: bool, tmp_path: Path) -> None:
     shards = shards_of(tmp_path, random_documents(200))
-    samples = chunk(shards, max_tokens, nsp=nsp)
+    samples = chunk(shards, max_tokens, pairs=pairs)
     covered = [[] for _ in range(shards.num_documents)]
     for index, start, end in pieces(samples):
         assert 0 < end - start <= max_tokens
@@ -105,12 +110,12 @@ def test_a_sentence_that_is_too_long_is_cut_where_a_word_starts_and_a_word_anywh
 def test_next_sentence_chunks_share_a_last_lone_sentence(tmp_path: Path) -> None:
     shards = shards_of(tmp_path, [document(16, [0, 3, 6, 9, 12])])
     assert pieces(chunk(shards, 12)) == [(0, 0, 12), (0, 12, 16)]
-    assert pieces(chunk(shards, 12, nsp=True)) == [(0, 0, 9), (0, 9, 16)]
+    assert pieces(chunk(shards, 12, pairs=True)) == [(0, 0, 9), (0, 9, 16)]
 
 
 def test_next_sentence_chunks_have_two_sentences_where_the_text_allows(tmp_path: Path) -> None:
     shards = shards_of(tmp_path, random_documents(200))
-    samples = chunk(shards, 125, nsp=True)
+    samples = chunk(shards, 125, pairs=True)
     lone = 0
     for index, start, end in pieces(samples):
         starts = shards.sentence_starts(index)
@@ -125,4 +130,50 @@ def test_empty_documents_have_no_samples(tmp_path: Path) -> None:
     empty = TokenizedDocument("e", np.zeros(0, int), np.zeros(0, int), np.zeros(0, bool))
     shards = shards_of(tmp_path, [empty, document(30, [0, 10, 20]), empty, document(4, [0])])
     assert pieces(chunk(shards, 20)) == [(1, 0, 20), (1, 20, 30), (3, 0, 4)]
-    assert all(left <= right for left, right in pairwise(chunk(shards, 20).document.tolist()))
+    assert all(left <= right for left, right in pairwise(chunk(shards, 20)[:, 0].tolist()))
+
+
+@pytest.fixture(scope="module", params=["reviews", "chinese", "books", "both"])
+def real(
+    request: pytest.FixtureRequest, minilm: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> TokenShards:
+    """Short documents; characters; ten long ones, each of hundreds of reviews; short and long ones."""
+    reviews = film_reviews(data_folder, 2500)
+    books = [" ".join(reviews[start::10]) for start in range(10)]
+    texts = {
+        "reviews": reviews,
+        "chinese": chinese_reviews(data_folder, 1000),
+        "books": books,
+        "both": [*reviews[:1000], *books],
+    }[request.param]
+    return write_texts(tmp_path_factory.mktemp("real"), load(minilm), texts)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("row_length", [128, 512])
+def test_real_texts_fill_their_rows(real: TokenShards, row_length: int, pairs: bool) -> None:
+    index = make_row_index(real, row_length, pairs=pairs)
+    covered = np.zeros(real.num_tokens, dtype=int)
+    first = np.cumsum(real.lengths) - real.lengths
+    at_word = 0
+    for document, start, end in index.samples.tolist():
+        covered[first[document] + start : first[document] + end] += 1
+        at_word += bool(real.word_starts(document)[start])
+    assert (covered == 1).all()
+    assert index.samples.tolist() == sorted(index.samples.tolist())
+    lengths = index.samples[:, 2] - index.samples[:, 1] + (3 if pairs else 2)
+    plan = index.plan
+    assert sorted(plan.sample_ids.tolist()) == list(range(index.num_samples))
+    filled = np.add.reduceat(lengths[plan.sample_ids], plan.row_offsets[:-1])
+    assert filled.max() <= row_length
+    assert plan.num_tokens == filled.sum()
+    assert at_word >= 0.999 * index.num_samples
+    print(f"{real.num_tokens} tokens, rows of {row_length}, pairs {pairs}: {index.plan.efficiency:.4f} full")
+    assert index.plan.efficiency >= 0.99
+
+
+def test_cuts_inside_sentences_are_made_only_where_they_fill_rows(tmp_path: Path) -> None:
+    shards = shards_of(tmp_path, [document(25, [0, 4, 8, 13, 20], words=[0, 4, 7, 8, 10, 13, 15, 18, 20, 22])])
+    assert pieces(chunk(shards, 10)) == [(0, 0, 8), (0, 8, 13), (0, 13, 20), (0, 20, 25)]
+    assert pieces(chunk(shards, 10, max_spare=2)) == [(0, 0, 8), (0, 8, 18), (0, 18, 25)]
+    assert pieces(chunk(shards, 10, max_spare=0)) == [(0, 0, 10), (0, 10, 20), (0, 20, 25)]

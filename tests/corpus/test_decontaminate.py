@@ -183,7 +183,7 @@ def test_every_format(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "\xff"}\n', r"a.jsonl cannot be read: .*utf-8"),
         ("a.csv", b"id,question\n1,x\n", r"a.csv: no column 'text'; it has \['id', 'question'\]"),
         ("a.parquet", b"PAR1", r"a.parquet cannot be read"),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 999)[:-20], r"a.jsonl.gz cannot be read"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 999, mtime=0)[:-20], r"a.jsonl.gz cannot be read"),
         ("a.docx", b"", r"a.docx: .docx is not an evaluation set's; legal are .jsonl, .csv"),
         ("a.txt", b"\n\n", r"a.txt has no texts"),
     ],

@@ -34,7 +34,7 @@ def test_from_scratch_in_chinese(stack: Stack, data_folder: Path, tmp_path: Path
     before, after = summary["eval_before"], summary["eval_after"]
     assert before["mlm_loss"] < 7  # it begins with the characters' frequencies; by chance it would be 8.7
     assert after["mlm_loss"] < before["mlm_loss"] - 0.2
-    assert after["nsp_loss"] < 0.75
+    assert after["pairs_loss"] < 0.75
     (evaluation,) = (json.loads(path.read_text()) for path in store.glob("evaluate/chinese-reviews-*/report.json"))
     accuracy = {name: r["accuracy"]["estimate"] for name, r in evaluation["comparison"]["reports"].items()}
     assert accuracy["bert"] > accuracy["majority"] + 0.1, accuracy

@@ -316,9 +316,22 @@ def test_code_of_a_new_import_counts_and_then_its_changes(code: Path) -> None:
     assert hash_now() != before
 
 
+def test_c_beside_a_package_that_is_imported_counts(code: Path) -> None:
+    before = hash_now()
+    (code / "__init__.py").touch()
+    (code / "kernel.c").write_text("int two(void) { return 2; }")
+    (code / "stage.py").write_text("import tasks_of_test\n" + (code / "stage.py").read_text())
+    with_c = hash_now()
+    (code / "kernel.c").write_text("int two(void) { return 3; }")
+    assert len({before, with_c, hash_now()}) == 3
+
+
 def test_of_the_real_modules_training_hashes_the_model_and_not_the_plumbing() -> None:
     artifacts.code_hash.cache_clear()
     training, cleaning = artifacts.code_hash("bert_core.train"), artifacts.code_hash("tasks.clean")
     assert training != cleaning
-    assert "bert_core.model" in artifacts._project_imports("bert_core.train")
+    assert {"bert_core.model", "bert_core.order", "bert_core.objectives.masking"} <= artifacts._modules_behind(
+        "bert_core.train"
+    )
     assert artifacts.code_hash("bert_core.train") == training
+    assert "bert_core.kernels" in artifacts._modules_behind("bert_core.train"), "whose C counts, by the test above"

@@ -134,7 +134,11 @@ def test_a_server_error_is_tried_again(nights: list[Night]) -> None:
     for path, statuses in recovered.items():
         assert statuses == [500] * (len(statuses) - 1) + [200]
         assert nights[0].rows[path].outcome == "fetched"
-    assert {path: again for path, again in answers.items() if len(again) > 1} == recovered
+    tried = nights[0].ref.manifest["facts"]["tried_again"]
+    assert tried["http 500"] == sum(statuses.count(500) for statuses in recovered.values())
+    # An answer can be lost on a machine that stalls for longer than the timeout: what the crawler counted, and no more.
+    lost = sum(count for reason, count in tried.items() if reason != "http 500")
+    assert sum(len(statuses) - 1 for path, statuses in answers.items() if path not in recovered) <= lost
 
 
 def test_bodies_are_the_server_s_bytes(nights: list[Night]) -> None:
@@ -230,7 +234,7 @@ def hostile(handler: BaseHTTPRequestHandler) -> None:
         answer(handler, 200, b"<p>cut", content_length="1000")
         handler.close_connection = True
     elif path == "/slow":
-        time.sleep(2.5)
+        time.sleep(5)
     elif path.startswith("/hop/"):
         answer(handler, 302, location=f"/hop/{int(path[5:]) + 1}")
     elif path == "/away":
@@ -252,7 +256,7 @@ def hostile(handler: BaseHTTPRequestHandler) -> None:
 
 def test_what_a_hostile_server_does_is_bounded_and_named() -> None:
     with bad_site(hostile) as base:
-        web = source(f"{base}/", max_body_bytes=50_000, timeout_s=1.0, retries=1, exclude=("/skip/",))
+        web = source(f"{base}/", max_body_bytes=50_000, timeout_s=2.0, retries=1, exclude=("/skip/",))
         ref = run(web, "hostile")
     rows = rows_of(ref)
     outcomes = {path: f"{row.outcome} {row.reason}".strip() for path, row in rows.items()}
@@ -276,6 +280,9 @@ def test_what_a_hostile_server_does_is_bounded_and_named() -> None:
         "/slow": "failed timeout",
     }
     assert rows["/away"].redirect_to == "http://192.168.0.1/admin"
+    tried = ref.manifest["facts"]["tried_again"]
+    assert tried.pop("timeout") >= 1
+    assert tried == {"body cut short": 1, "connection failed": 1, "http 429": 1, "http 503": 1}
 
 
 def test_limits_on_pages_depth_and_patterns() -> None:

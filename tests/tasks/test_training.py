@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,18 @@ import pytest
 from mlflow import MlflowClient
 
 from bert_core.config import BatchConfig, MlmObjective, ModelConfig, TrainConfig
+from bert_core.nonfinite import NonFiniteLossError
 from bert_core.tokenizer import load
-from tasks import artifacts
+from bert_core.watchdog import Watchdog
+from tasks import artifacts, tracking
 from tasks.artifacts import ArtifactError, ArtifactRef, Draft
 from tasks.config import FinetuneConfig, PretrainConfig
 from tasks.finetune import FinetuneSpec, finetune
 from tasks.pretrain import PretrainSpec, pretrain
+from tasks.ray_driver import Restarts
 from tasks.registry.server import RegistryUnreachable
 from tasks.tracking import TrackedRun
-from tasks.training import _cause, fit, tail
+from tasks.training import _cause, fit, tail, with_work_to_do
 from tests.bert_core.random_shards import LABELS, random_documents, write_documents
 from tests.mlflow_servers import MlflowServer, free_port
 
@@ -101,6 +106,100 @@ def test_the_cause_is_told_from_the_log(
     assert len(said.splitlines()) < 10
 
 
+def test_an_error_of_ours_is_told_whole_whatever_the_log_says(tmp_path: Path) -> None:
+    message = "checkpoint was written by another run:\n  seed: checkpoint 13, this run 14"
+    cause = {"rank": 1, "kind": "CheckpointError", "message": message, "ours": True}
+    (tmp_path / "failure.json").write_text(json.dumps(cause))
+    (tmp_path / "driver.log").write_text("Failed to connect to GCS\n")
+    assert _cause(tmp_path / "driver.log", 1).startswith(f"rank 1: CheckpointError: {message}\n")
+
+
+def test_a_rank_that_hung_is_named(tmp_path: Path) -> None:
+    begun = [Watchdog(tmp_path / "ranks", rank, 2, 1.0, end=lambda code: None) for rank in range(2)]
+    with begun[0], begun[1]:
+        deadline = time.monotonic() + 60
+        for step in range(3):  # the first whole step has more time: it may compile
+            for watchdog in begun:
+                watchdog.beat(step, "forward")
+        while not (tmp_path / "ranks" / "hang.json").exists():
+            assert time.monotonic() < deadline
+            begun[0].beat(3, "reduce")
+            time.sleep(0.05)
+    (tmp_path / "driver.log").write_text("ray.exceptions.ActorDiedError: The actor died unexpectedly\n")
+    said = _cause(tmp_path / "driver.log", 1)
+    assert said.startswith("rank 1 hangs: ")
+    assert "stage 'forward'" in said
+    assert "hang.json" in said
+    assert len(said.splitlines()) < 10
+
+
+def restarts(work_dir: Path, *failures: dict[int, Exception], checkpoints: bool = False) -> int:
+    """How many failures a run survives."""
+    work_dir.mkdir(exist_ok=True)
+    callback = Restarts(work_dir)
+    for number, failure in enumerate(failures):
+        if checkpoints:
+            (work_dir / "checkpoints" / f"step-{number:08d}").mkdir(parents=True)
+        try:
+            callback.after_exception(None, failure)
+        except RuntimeError:
+            return number
+    return len(failures)
+
+
+def test_ray_starts_workers_again_while_they_get_further(tmp_path: Path) -> None:
+    lost: dict[int, Exception] = {1: ConnectionError("Connection closed by peer [127.0.0.1]:1")}
+    assert restarts(tmp_path / "stuck", *[lost] * 9) == 3
+    assert json.loads((tmp_path / "stuck" / "failure.json").read_text())["ours"] is False
+    assert restarts(tmp_path / "further", *[lost] * 9, checkpoints=True) == 9
+
+
+def test_what_would_come_again_is_not_tried_again(tmp_path: Path) -> None:
+    ours = NonFiniteLossError("step 7: loss nan, gradient norm nan; sample ids [3, 4]; dump: nonfinite/step-00000007")
+    assert restarts(tmp_path, {0: ConnectionError("closed"), 1: ours}) == 0
+    (tmp_path / "driver.log").write_text("")
+    said = _cause(tmp_path / "driver.log", 1)
+    for part in ("rank 1", "NonFiniteLossError", "step 7", "sample ids [3, 4]", "nonfinite/step-00000007"):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch", "expected"),
+    [
+        (2, {"rows": 2}, 2),
+        (3, {"rows": 2}, 2),
+        ((1, 3), {"rows": 2}, (1, 2)),
+        ((3, 4), {"rows": 2}, (2, 2)),
+        (9, {"samples": 4}, 4),
+        (9, {"tokens": 1024, "phases": [{"row_length": 128, "share": 0.9}, {"row_length": 512, "share": 0.1}]}, 2),
+        ((1, 8), {"rows": 32, "warmup": {"start": 4, "share": 0.1}}, (1, 4)),
+    ],
+)
+def test_no_more_workers_than_rows(
+    workers: Any, batch: dict[str, Any], expected: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = TrainConfig.model_validate(tiny_config(tmp_path).model_dump() | {"batch": batch})
+    assert with_work_to_do(workers, asked) == expected
+    assert ("smallest global batch" in capsys.readouterr().err) == (workers != expected)
+
+
+def test_how_a_run_is_carried_out_does_not_name_it() -> None:
+    def key(**more: Any) -> str:
+        steps = PretrainConfig(steps=2, model=ModelConfig(), batch=BatchConfig(rows=2), **more)
+        return pretrain.key(PretrainSpec(name="small", seed=1, experiment="small", pretrain=steps), [None, None])
+
+    same = [{"workers": (1, 3)}, {"runtime": {"micro_rows": 1}}, {"mirror": "/disk"}, {"checkpoint_every": 7}]
+    assert {key(**more) for more in [{}, *same]} == {key()}
+    others = [{"eval_every": 7}, {"tokens": 7}, {"objective": {"mask_rate": 0.3}}]
+    assert len({key(**more) for more in [{}, *others]}) == 4
+
+
+def test_a_section_has_the_keys_of_a_training_config() -> None:
+    own = {"workers", "mirror"}
+    given = {"name", "seed", "train_data", "eval_data", "tokenizer"}
+    assert PretrainConfig.model_fields.keys() - own == TrainConfig.model_fields.keys() - given
+
+
 def tiny_config(shards: Path) -> TrainConfig:
     return TrainConfig(
         name="pretrain",
@@ -121,7 +220,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path, monkeypatch: p
     (tmp_path / "summary.json").write_text('{"steps": 2}')
     (tmp_path / "lock").write_text("")
     out = Draft(tmp_path)
-    assert fit(tiny_config(tmp_path), out, workers=2, follow=lambda line: None) == {"steps": 2}
+    assert fit(tiny_config(tmp_path), out, workers=2, follow=lambda line: None) == {"steps": 2, "world_sizes": []}
     assert {path.name for path in tmp_path.iterdir()} == {"summary.json", "model"}
     assert "summary.json" in out.volatile
 
@@ -155,10 +254,29 @@ def test_a_resumed_run_logs_no_step_twice(mlflow_server: MlflowServer) -> None:
     assert not any(name.startswith("checkpoint") for name in run.data.metrics)
 
 
+def test_metrics_lie_on_an_axis_of_tokens_too_and_with_the_load_of_the_machine(
+    mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "SYSTEM_EVERY_S", 0.0)
+    for attempt in range(2):
+        run = tracked("axes")
+        for step in (1, 2):
+            run.log(journal_line(step + 2 * attempt, tokens=100 * (step + 2 * attempt), reason="words are no metric"))
+            run.sample_system()
+        run.finish([], {}, [])
+    found = MlflowClient().get_metric_history(run.run_id, "train_by_tokens/loss")
+    assert [(each.step, each.timestamp) for each in found] == [(100 * n, 1_000_000 + 1000 * n) for n in (1, 2, 3, 4)]
+    assert history(run, "train/tokens") == [1, 2, 3, 4]
+    load = MlflowClient().get_run(run.run_id).data.metrics
+    for name in ("cpu_utilization_percentage", "system_memory_usage_megabytes", "disk_available_megabytes"):
+        assert load[f"system/{name}"] >= 0
+        assert history(run, f"system/{name}") == [0, 1, 2, 3]
+
+
 def test_metrics_wait_for_a_server_that_went_away_and_training_goes_on(
     mlflow_server: MlflowServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tracked("server away", patience_s=30)
+    run = tracked("server away", patience_s=120)
     lines = [journal_line(step) for step in range(1, 201)]
     run.log(lines[0])
     mlflow_server.kill()
@@ -227,3 +345,12 @@ def test_a_flipped_byte_in_a_shard_is_named_before_training(
     with pytest.raises(ArtifactError, match=r"train/shard-00001\.arrow: sha256 is .*remove .* to have it built again"):
         stage.body(spec, [shards, None], out)
     assert not out.path.exists()
+
+
+def test_a_driver_that_fails_says_why_and_does_not_abort(tmp_path: Path) -> None:
+    """Its thread that waits for the parent's end used to hold a lock that the interpreter needs for its own end."""
+    command = [sys.executable, "-m", "tasks.ray_driver", str(tmp_path / "none.json")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+        assert driver.wait(120) == 1
+        assert driver.stderr is not None
+        assert driver.stderr.read().strip().splitlines()[-1].startswith("FileNotFoundError")

@@ -9,7 +9,7 @@ from tasks.text.report.layout import Column, Section, Table, numbers
 from tasks.text.report.stages import StageRun
 from tasks.text.report.wording import duration, size
 
-MEASURES = {"mlm": "masked-word", "nsp": "next-sentence", "sequence": "classification"}
+MEASURES = {"mlm": "masked-word", "pairs": "segment-pair", "sequence": "classification"}
 
 
 def training(stages: Sequence[StageRun]) -> Section | None:

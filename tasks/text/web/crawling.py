@@ -102,6 +102,7 @@ class Crawl:
         facts = {
             "requests": self._fetcher.requests,
             "bytes": self._fetcher.body_bytes,
+            "tried_again": dict(sorted(self._fetcher.tried_again.items())),
             "off_site": len(self.off_site),
             "kept_from_before": sum(row.outcome == "failed" for row in with_body.values()),
             "resumed": self._resumed,

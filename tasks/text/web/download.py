@@ -118,7 +118,7 @@ def scrapy_settings(source: WebSource) -> dict[str, Any]:
 
 @dataclass
 class Fetcher:
-    """GETs with retries. Counts requests and bytes of bodies as sent.
+    """GETs with retries. Counts requests, bytes of bodies as sent, and by reason what was tried again.
 
     A host that left `give_up_after` addresses in a row without an answer, each through all its tries, is asked no more:
     a site of 100,000 pages that goes down would hold the night up for days.
@@ -128,6 +128,7 @@ class Fetcher:
     source: WebSource
     requests: int = field(default=0, init=False)
     body_bytes: int = field(default=0, init=False)
+    tried_again: Counter[str] = field(default_factory=Counter, init=False)
     _unanswered: Counter[str] = field(default_factory=Counter, init=False)
     """Addresses in a row, by origin."""
 
@@ -152,6 +153,7 @@ class Fetcher:
             reply = self._decoded(await self._once(url, headers or {}, dict(meta)), head_bytes)
             if not reply.is_transient or attempt == self.source.retries:
                 break
+            self.tried_again[reply.error or f"http {reply.status}"] += 1
             await asyncio.sleep(backoff_s(attempt, reply.header("retry-after")))
         self._unanswered[origin] = self._unanswered[origin] + 1 if reply.is_transient else 0
         return reply

@@ -1,0 +1,40 @@
+"""Two-way map of weights and configuration between this project and folders of transformers.
+
+A folder holds `config.json`, whose model_type says of which family it is, and `model.safetensors`. Pickled weights are
+refused: reading them runs whatever code is in them.
+"""
+
+from bert_core.hf.config_tables import CONFIG_KEYS
+from bert_core.hf.configs import WeightsError, exportable, their_config
+from bert_core.hf.exporting import export_classifier, export_pretraining, export_tokenizer
+from bert_core.hf.loading import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    LoadReport,
+    load_classifier,
+    load_config,
+    load_encoder,
+    load_labels,
+    load_pretraining,
+)
+from bert_core.hf.weights import from_transformers, to_transformers
+
+__all__ = [
+    "CONFIG_FILE",
+    "CONFIG_KEYS",
+    "WEIGHTS_FILE",
+    "LoadReport",
+    "WeightsError",
+    "export_classifier",
+    "export_pretraining",
+    "export_tokenizer",
+    "exportable",
+    "from_transformers",
+    "load_classifier",
+    "load_config",
+    "load_encoder",
+    "load_labels",
+    "load_pretraining",
+    "their_config",
+    "to_transformers",
+]

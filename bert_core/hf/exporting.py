@@ -1,0 +1,102 @@
+"""Write a folder that transformers loads by `AutoModel…` and `AutoTokenizer`. Equal weights give equal bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from bert_core.config import ModelConfig
+from bert_core.heads import PretrainingModel, SequenceClassifier
+from bert_core.hf.config_tables import KEYS
+from bert_core.hf.configs import exportable, their_config
+from bert_core.hf.loading import CONFIG_FILE, WEIGHTS_FILE
+from bert_core.hf.weights import to_transformers
+from bert_core.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from bert_core.xlnet import XlnetPretrainingModel
+
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+
+
+def export_pretraining(
+    model: PretrainingModel | XlnetPretrainingModel, config: ModelConfig, folder: str | Path
+) -> None:
+    """Write `model` as a folder for the pretraining class of its family: BertForPreTraining, or BertForMaskedLM when it
+    has no `pair_head`, GPT2LMHeadModel, and so on.
+
+    The decoder is not stored: transformers ties it when it loads.
+
+    Raises:
+        ValueError: the family's files cannot express `config` (`exportable`).
+    """
+    heads = "words" if model.pair_head is None else "pairs"
+    _export(model, config, heads, {}, Path(folder))
+
+
+def export_classifier(
+    model: SequenceClassifier, config: ModelConfig, labels: Sequence[str], folder: str | Path
+) -> None:
+    """Write `model` as a folder for its family's …ForSequenceClassification; `labels` in the order of their ids.
+
+    Raises:
+        ValueError: `labels` do not fit the model, or the family's files cannot express `config` (`exportable`).
+    """
+    if len(labels) != model.classifier.out_features or len(set(labels)) != len(labels):
+        raise ValueError(f"labels {list(labels)}: the classifier needs {model.classifier.out_features} different ones")
+    keys = KEYS[config.family]
+    more = {
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
+        "problem_type": "single_label_classification",
+        **{key: values[0] for key, values in keys.classifier_legal.items()},
+    }
+    if keys.classifier_dropout is not None:
+        more[keys.classifier_dropout] = config.hidden_dropout
+    _export(model, config, "classifier", more, Path(folder))
+
+
+def export_tokenizer(tokenizer: Tokenizer, config: ModelConfig, folder: str | Path) -> None:
+    """Write `tokenizer`'s files beside an exported model, whose config.json is then told the special tokens' ids.
+
+    AutoTokenizer gives token types only to models that tell them apart: to GPT-2 they would be words.
+    """
+    folder = Path(folder)
+    tokenizer.save(folder)
+    path = folder / TOKENIZER_CONFIG_FILE
+    inputs = ["input_ids", *(["token_type_ids"] if config.type_vocab_size > 1 else []), "attention_mask"]
+    _update(path, {"model_input_names": inputs, "model_max_length": config.max_positions})
+    ids = {"bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
+    if config.family == "modernbert":
+        ids |= {"cls_token_id": tokenizer.cls_id, "sep_token_id": tokenizer.sep_id}
+    _update(folder / CONFIG_FILE, ids)
+
+
+def _export(model: nn.Module, config: ModelConfig, heads: str, more: Mapping[str, Any], folder: Path) -> None:
+    if faults := exportable(config):
+        raise ValueError("; ".join(faults))
+    state = to_transformers({name: p.detach().cpu() for name, p in model.named_parameters()}, config.family)
+    state = {name: tensor.contiguous() for name, tensor in state.items()}
+    dtype = str(next(iter(state.values())).dtype).removeprefix("torch.")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    # Ids of a first and a last token that the released vocabularies have, ours need not: `export_tokenizer` knows them.
+    unknown = {"bos_token_id": None, "eos_token_id": None}
+    architectures = [KEYS[config.family].architectures[heads]]
+    _dump(
+        folder / CONFIG_FILE,
+        {**unknown, **their_config(config), **more, "architectures": architectures, "dtype": dtype},
+    )
+
+
+def _update(path: Path, values: Mapping[str, Any]) -> None:
+    _dump(path, {**json.loads(path.read_text("utf-8")), **values})
+
+
+def _dump(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
