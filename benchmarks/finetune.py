@@ -4,7 +4,7 @@ It reads the corpus that `make demo` and `make demo DAY=2` left in the store (sp
 side), and alternates, seed by seed:
 
     transformers      BertForSequenceClassification, 2 epochs, batch 32, length-bucketed, lr 1e-4, fp32
-    transformers bf16 the same with products in bfloat16, as ours has them where the CPU has AMX
+    transformers bf16 the same with products in bfloat16, as ours has them where the CPU has instructions for it
     ours              the recipe's fine-tuning from the same weights
     ours, pretrained  the recipe's fine-tuning from the night's continued pretraining (with --pretrained)
 

@@ -51,7 +51,7 @@ def run(
     Args:
         documents: Parquet, a file or a folder of parts, with columns text, label (null: not used) and split.
         weights: a transformers folder.
-        bf16: products in bfloat16 (`torch.autocast`), as a CPU with AMX does them fastest.
+        bf16: products in bfloat16 (`torch.autocast`), as CPUs with instructions for it do them fastest.
         limit: use only this many documents of each side.
 
     Returns:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bert_core.adamw import StableAdamW, is_split, local
 from bert_core.optimizer_state import part_like
+from bert_core.precision import multiplies_bf16_fast
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the odd polynomial aX + b(XX')X + c(XX')²X. They make small singular values grow as fast as possible, so that five
@@ -107,7 +108,7 @@ def rest_optimizer(
 def newton_schulz(matrices: Tensor) -> Tensor:
     """Nearly U V' of each matrix U S V', its singular values brought near 1: see `COEFFICIENTS`.
 
-    Computed in bf16, which the post found enough, where a device multiplies it fast (GPUs, CPUs with AMX tiles), else
+    Computed in bf16, which the post found enough, where a device multiplies it fast (`multiplies_bf16_fast`), else
     in the type given. A matrix of zeros stays one.
 
     Args:
@@ -120,7 +121,7 @@ def newton_schulz(matrices: Tensor) -> Tensor:
         raise ValueError(f"matrices of shape {tuple(matrices.shape[1:])}: expected rows <= columns")
     a, b, c = COEFFICIENTS
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + EPS)  # spectral norm at most 1
-    x = x.to(torch.bfloat16) if _multiplies_bf16_fast(x.device) else x
+    x = x.to(torch.bfloat16) if multiplies_bf16_fast(x.device) else x
     for _ in range(STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
@@ -137,12 +138,6 @@ def gathered(part: Tensor, like: nn.Parameter) -> Tensor:
     return DTensor.from_local(
         part, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
     ).full_tensor()
-
-
-def _multiplies_bf16_fast(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported()
 
 
 def _chunks(members: list[tuple[nn.Parameter, int]], most: int) -> Iterator[list[tuple[nn.Parameter, int]]]:

@@ -19,15 +19,21 @@ from bert_core.dropout import Dropout
 
 
 def resolve(precision: Literal["fp32", "bf16", "auto"], device: torch.device | str = "cpu") -> Literal["fp32", "bf16"]:
-    """ "fp32" or "bf16": what `precision`, which may be "auto", means on `device`.
-
-    On a CPU with AMX tiles bf16 products ran at least three times as fast as fp32 ones, on others slower.
-    """
+    """ "fp32" or "bf16": what `precision`, which may be "auto", means on `device`."""
     if precision != "auto":
         return precision
+    return "bf16" if multiplies_bf16_fast(device) else "fp32"
+
+
+def multiplies_bf16_fast(device: torch.device | str = "cpu") -> bool:
+    """Whether `device` has instructions for products of bfloat16, and not just their emulation.
+
+    On CPUs these ran at least three times as fast as fp32 products with AMX tiles, twice as fast with AVX-512 BF16
+    (18 of 384 x 384: 10.5 ms against 25.2), and slower than fp32 without either.
+    """
     if torch.device(device).type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def compute(

@@ -15,7 +15,7 @@ Precision = Annotated[
     Literal["fp32", "bf16", "auto"],
     Field(
         description="type of activations and of matrix products; weights, sums and the optimizer stay fp32. "
-        "auto: bf16 on GPUs and on CPUs with AMX tiles"
+        "auto: bf16 where the GPU or CPU multiplies it faster (AMX, AVX-512 BF16)"
     ),
 ]
 
