@@ -133,7 +133,7 @@ def launch(spec: dict[str, Any]) -> None:
     os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", NOTICE_POLL_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
     loopback = os.environ.get("RAY_ADDRESS", "127.").startswith(("127.", "localhost"))
-    ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, configure_logging=False)
+    _join_or_start()
     alone = loopback and sum(node["Alive"] for node in ray.nodes()) == 1
     if alone:  # nobody preempts one's own machine, and the watcher takes 100 MB
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
@@ -163,6 +163,17 @@ def launch(spec: dict[str, Any]) -> None:
         ),
     )
     trainer.fit()
+
+
+def _join_or_start() -> None:
+    """The cluster that `RAY_ADDRESS` names, or one of our own for this job alone."""
+    if address := os.environ.get("RAY_ADDRESS"):
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
+        return
+    # Ray's 15 lets its own processes interrupt training whenever they like: 14% slower than torchrun where training
+    # has both of two cores, 7% to 10% with 0 (benchmarks/ray_overhead.py).
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
 
 
 def _end_with_parent() -> None:
