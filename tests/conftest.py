@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,10 @@ import pytest
 
 from infra.services import Ports, free_port, ray_folder
 from infra.stack import Stack, down, up
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is under what a shell starts in the background. All that tests start would inherit it, and no Ctrl-C arrive.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
