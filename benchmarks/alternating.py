@@ -77,12 +77,6 @@ class Side:
         return report
 
 
-def peak_bytes() -> int:
-    """The largest resident size that this process has had (VmHWM)."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
-
-
 def alive_s() -> float:
     """How long this process has lived."""
     return time.time() - psutil.Process().create_time()

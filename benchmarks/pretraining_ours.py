@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from alternating import Gate, alive_s, peak_bytes
+from alternating import Gate, alive_s
 from pretraining_texts import Corpus
 from torch import Tensor
 
@@ -24,6 +24,7 @@ from bert_core.build import fresh_state
 from bert_core.config import ModelConfig, TrainConfig, validate
 from bert_core.data import Batch, Loader, PretrainingData, document_bounds
 from bert_core.distributed import World
+from bert_core.memory import peak_bytes
 from bert_core.step import apply_gradients, measure_gradients
 
 NEVER = 10**9

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from alternating import Gate, alive_s, peak_bytes
+from alternating import Gate, alive_s
 from numpy.typing import NDArray
 from pretraining_texts import Corpus
 from torch.utils.data import Dataset
@@ -37,6 +37,7 @@ from transformers import (
 )
 
 from bert_core.config import ModelConfig
+from bert_core.memory import peak_bytes
 
 SEED = 13
 FOREVER = 10**6  # steps: the parent ends the process

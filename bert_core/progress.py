@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from typing import Any
 
 import torch
 
 from bert_core.flops import mfu
+from bert_core.memory import peak_bytes
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -47,8 +46,7 @@ class Throughput:
 
 def process_figures(device: torch.device) -> dict[str, float]:
     """Peak memory of this process, and of its GPU, in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    figures = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
+    figures = {"peak_memory_mb": peak_bytes() / 1e6}
     if device.type == "cuda":
         figures["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     return figures

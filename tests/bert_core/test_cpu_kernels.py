@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -131,7 +129,7 @@ def test_linear_cross_entropy_of_a_hopeless_label_is_finite() -> None:
 
 
 def relative(a: Tensor, b: Tensor) -> float:
-    return float((a.float() - b).norm() / b.norm())
+    return float(((a.float() - b).norm() / b.norm()).detach())
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(24, 80), (80, 24)])
@@ -209,24 +207,3 @@ def test_dropout_added_to_a_residual_is_dropout_added() -> None:
     torch.testing.assert_close(fused, plain)
     torch.testing.assert_close(gradients(fused, x), gradients(plain, x))
     assert keep_scale(0.3) == pytest.approx(1 / 0.7, rel=1e-4)
-
-
-PAGES = """
-import resource, torch
-from bert_core.memory import keep_freed_memory
-kept = keep_freed_memory()
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5):
-        torch.ones(8 << 20)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults()
-print(kept, faults())
-"""
-
-
-def test_memory_that_was_freed_is_not_mapped_again() -> None:
-    kept, faults = subprocess.run(
-        [sys.executable, "-c", PAGES], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert kept == "False" or int(faults) < 100, "five tensors of 32 MB are 40,960 pages"
