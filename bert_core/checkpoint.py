@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bert_core.config import different_values
 from bert_core.files import file_sha256, sync, write_atomically
 from bert_core.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from bert_core.retention import Entry
@@ -259,13 +260,13 @@ def require_same_run(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> Non
     """Refuse to resume another run's checkpoint.
 
     Raises:
-        CheckpointError: lists every key that differs, with both values.
+        CheckpointError: lists every dotted key that differs, with both values.
     """
-    keys = sorted(checkpoint.identity.keys() | identity.keys())
-    different = [
-        f"  {key}: checkpoint {checkpoint.identity.get(key)!r}, this run {identity.get(key)!r}"
-        for key in keys
-        if checkpoint.identity.get(key) != identity.get(key)
-    ]
+    different = different_values(checkpoint.identity, identity)
     if different:
-        raise CheckpointError(f"{checkpoint.path} was written by another run:\n" + "\n".join(different))
+        lines = [f"  {key}: checkpoint {theirs!r}, this run {ours!r}" for key, (theirs, ours) in different.items()]
+        raise CheckpointError(
+            f"{checkpoint.path} was written by another run:\n"
+            + "\n".join(lines)
+            + "\nTrain into another folder, or set these back to continue that run."
+        )

@@ -117,12 +117,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bert_core.train",
         description="Train in this process, without Ray, Prefect or MLflow. The same command again continues.",
-        epilog="examples: python -m bert_core.train run.toml --out runs/a steps=100 optimizer.lr=5e-5; "
-        "torchrun --nproc-per-node 2 -m bert_core.train run.toml --out runs/a",
+        epilog="examples: python -m bert_core.train run.toml steps=100 optimizer.lr=5e-5 --out runs/a; "
+        "torchrun --nproc-per-node 2 -m bert_core.train run.toml",
     )
     parser.add_argument("recipe", help="TOML file with the keys of bert_core.config.TrainConfig")
     parser.add_argument("overrides", nargs="*", help="dotted key=value, for example optimizer.lr=5e-5")
-    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, metrics and the model")
+    parser.add_argument(
+        "--out", type=Path, help="folder of checkpoints, metrics and the model (default: runs/ and the recipe's name)"
+    )
     parser.add_argument("--mirror", help="path or URI where checkpoints are copied to, such as s3://bucket/run")
     parser.add_argument("--threads", type=int, help="CPU threads of each process (default: all cores, shared)")
     return parser
@@ -133,6 +135,7 @@ def _train(arguments: argparse.Namespace) -> None:
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(arguments.threads or max(1, (os.cpu_count() or 1) // processes))
     config = load(arguments.recipe, TrainConfig, arguments.overrides)
+    out = arguments.out or Path("runs") / config.name
     with process_group() as world, _stopped_gently() as is_stopped:
 
         def report(line: dict[str, Any], saved: Path | None) -> None:
@@ -142,11 +145,12 @@ def _train(arguments: argparse.Namespace) -> None:
                 raise KeyboardInterrupt
 
         try:
-            summary = run(config, work_dir=arguments.out, report=report, preempted=is_stopped, mirror=arguments.mirror)
+            summary = run(config, work_dir=out, report=report, preempted=is_stopped, mirror=arguments.mirror)
         except KeyboardInterrupt:
             sys.exit("stopped; the checkpoint is saved, and the same command continues")
         if world.rank == 0:
             print(json.dumps(summary, indent=2))
+            print(f"The model lies in {out / 'model'}, for transformers' AutoModel.", file=sys.stderr)
 
 
 @contextmanager

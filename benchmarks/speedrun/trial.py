@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +163,10 @@ def our_trial(spec: Mapping[str, Any], corpus: Corpus, measured: HeldOut) -> Clo
         log_every=10,
         **recipe,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            batches = lambda: map(our_batch, measured.batches())  # noqa: E731
-            pretraining_ours.run_measured(settings, Path(folder), batches, loss_hook, clock.start)
-        except _ReachedError:
-            pass
+    with tempfile.TemporaryDirectory() as folder, suppress(_ReachedError):
+        pretraining_ours.run_measured(
+            settings, Path(folder), lambda: map(our_batch, measured.batches()), loss_hook, clock.start
+        )
     return clock
 
 

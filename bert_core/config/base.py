@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,13 +84,15 @@ def config_hash(config: BaseModel) -> str:
 
 def differences(a: BaseModel, b: BaseModel) -> list[str]:
     """The dotted keys in which two configs differ, each as `key: a's value != b's value`."""
-    left, right = _flat(a.model_dump(mode="json")), _flat(b.model_dump(mode="json"))
-    missing = "(unset)"
-    return [
-        f"{key}: {left.get(key, missing)!r} != {right.get(key, missing)!r}"
-        for key in sorted(left.keys() | right.keys())
-        if left.get(key, missing) != right.get(key, missing)
-    ]
+    different = different_values(a.model_dump(mode="json"), b.model_dump(mode="json"))
+    return [f"{key}: {left!r} != {right!r}" for key, (left, right) in different.items()]
+
+
+def different_values(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> a's value and b's, where they differ; what one of them lacks is "(unset)"."""
+    left, right, missing = _flat(dict(a)), _flat(dict(b)), "(unset)"
+    pairs = {key: (left.get(key, missing), right.get(key, missing)) for key in sorted(left.keys() | right.keys())}
+    return {key: (mine, other) for key, (mine, other) in pairs.items() if mine != other}
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:

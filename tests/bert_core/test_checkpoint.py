@@ -90,11 +90,15 @@ def test_a_half_written_one_is_not_seen(tmp_path: Path) -> None:
 
 
 def test_another_runs_checkpoint_is_refused_with_the_difference(tmp_path: Path) -> None:
-    save(tmp_path, 1, 1.0, seed=1, lr=0.1)
+    save(tmp_path, 1, 1.0, seed=1, optimizer={"type": "adamw", "lr": 0.1})
     found, _ = newest_valid(tmp_path)
     assert found is not None
-    with pytest.raises(CheckpointError, match=r"lr: checkpoint 0\.1, this run 0\.2"):
-        checkpoint.require_same_run(found, {"seed": 1, "lr": 0.2})
+    with pytest.raises(CheckpointError, match="by another run") as refused:
+        checkpoint.require_same_run(found, {"seed": 1, "optimizer": {"type": "adamw", "lr": 0.2}, "shuffle": True})
+    assert str(refused.value).splitlines()[1:-1] == [
+        "  optimizer.lr: checkpoint 0.1, this run 0.2",
+        "  shuffle: checkpoint '(unset)', this run True",
+    ]
 
 
 def test_policy_keeps_the_newest_the_best_and_the_first_of_each_stretch() -> None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from bert_core import train
+from tests.tiny_corpus import write_corpus
+
+RECIPE = """
+name = "laptop"
+steps = 2
+objective = {{ type = "mlm" }}
+batch = {{ rows = 2, row_length = 64 }}
+train_data = "{folder}/train"
+tokenizer = "{folder}/tokenizer"
+model = {{ vocab_size = {words}, hidden_size = 16, num_layers = 1, num_heads = 2, intermediate_size = 16 }}
+optimizer = {{ lr = 1e-3 }}
+"""
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str:
@@ -38,3 +52,16 @@ def test_an_error_that_is_not_ours_keeps_its_traceback(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "argv", ["train", str(tmp_path), "--out", str(tmp_path / "run")])
     with pytest.raises(OSError, match="Is a directory"):
         train.main()
+
+
+def test_a_recipe_alone_trains_into_a_folder_of_its_name(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    words = write_corpus(corpus, 20).vocab_size
+    recipe = tmp_path / "run.toml"
+    recipe.write_text(RECIPE.format(folder=corpus, words=words))
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-m", "bert_core.train", str(recipe)]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "step 2/2" in done.stdout
+    assert (tmp_path / "runs/laptop/model/model.safetensors").exists()
