@@ -10,25 +10,30 @@ from torch import Tensor
 
 from bert_core import hf, tokenizer
 from bert_core.config import ConfigError, MlmObjective, ModelConfig, Objective, SequenceObjective, TrainConfig
-from bert_core.data import PretrainingData, SequenceData
+from bert_core.data import ExampleData, PretrainingData, SequenceData
 from bert_core.distributed import World
+from bert_core.features import open_features
 from bert_core.heads import PretrainingModel, SequenceClassifier
 from bert_core.model import init_weights
 from bert_core.optim import build_optimizer
 from bert_core.order import RunLength
 from bert_core.parallel import parallelize
 from bert_core.step import TrainState, losses
+from bert_core.task_models import TaskModel, task_model
 from bert_core.xlnet import XlnetPretrainingModel
 
-Data = PretrainingData | SequenceData
-Model = PretrainingModel | XlnetPretrainingModel | SequenceClassifier
+Data = PretrainingData | SequenceData | ExampleData
+Model = PretrainingModel | XlnetPretrainingModel | SequenceClassifier | TaskModel
 
 MLM_BIAS = "mlm_head.bias"
 
 
 def build_data(config: TrainConfig, folder: str, *, length: RunLength | None = None) -> Data:
-    """The shards in `folder` as `config` reads them; `length` is that of the run that trains on them."""
+    """The shards or features in `folder` as `config` reads them; `length` is that of the run that trains on them."""
     tokens = tokenizer.load(Path(config.tokenizer))
+    if config.objective is None:
+        shape = model_shape(config)
+        return ExampleData(folder, config.batch, config.seed, pad_id=tokens.pad_id, length=length, causal=shape.causal)
     if isinstance(config.objective, SequenceObjective):
         causal = model_shape(config).causal
         return SequenceData(
@@ -53,9 +58,13 @@ def empty_model(config: TrainConfig) -> Model:
             express: said before hours of training, not after.
     """
     shape = model_shape(config)
-    faults = [*hf.exportable(shape, tokenizer.load(Path(config.tokenizer))), *_misasked(shape, config.objective)]
+    faults = hf.exportable(shape, tokenizer.load(Path(config.tokenizer)))
+    if config.objective is not None:
+        faults += _misasked(shape, config.objective)
     if faults:
         raise ConfigError(f"model: {'; '.join(faults)}")
+    if config.task is not None:
+        return task_model(shape, config.task, open_features(config.train_data).statistics)
     if shape.family == "xlnet":
         return XlnetPretrainingModel(shape)
     if isinstance(config.objective, SequenceObjective):
@@ -86,10 +95,15 @@ def build_model(config: TrainConfig, data: Data) -> Model:
     """
     model = empty_model(config)
     init_weights(model, model.config.initializer_range, torch.Generator().manual_seed(config.seed))
-    if isinstance(model, SequenceClassifier):
+    if isinstance(model, TaskModel):
+        if config.init:
+            hf.load_task_model(Path(config.init), model)
+    elif isinstance(model, SequenceClassifier):
         if config.init:
             hf.load_classifier(Path(config.init), model)
-    elif not config.init or MLM_BIAS in hf.load_pretraining(Path(config.init), model).missing:
+    elif not isinstance(data, ExampleData) and (
+        not config.init or MLM_BIAS in hf.load_pretraining(Path(config.init), model).missing
+    ):
         model.mlm_head.start_from_frequencies(torch.from_numpy(data.shards.token_counts()))
     return model
 
@@ -109,7 +123,9 @@ def export(config: TrainConfig, weights: Mapping[str, Tensor], folder: Path) -> 
     with torch.device("meta"):  # takes the given tensors for its own: nothing is allocated
         model = empty_model(config)
     model.load_state_dict(weights, assign=True)
-    if isinstance(model, SequenceClassifier):
+    if isinstance(model, TaskModel):
+        hf.export_task_model(model, model.config, config.batch.row_length, folder)
+    elif isinstance(model, SequenceClassifier):
         assert isinstance(config.objective, SequenceObjective)
         hf.export_classifier(model, model.config, config.objective.labels, folder)
     else:

@@ -5,7 +5,7 @@ Shapes: P rows, E features, V classes. The method: Hsu et al., 2024 (Liger Kerne
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,14 @@ from torch.autograd.function import once_differentiable
 
 from bert_core import kernels
 from bert_core.precision import product_type
+
+
+class Loss(NamedTuple):
+    """Sum of a loss over predictions, and how many of them are right; 0-dimensional tensors."""
+
+    total: Tensor
+    correct: Tensor
+
 
 CHUNK_BYTES = 1 << 26
 """Of the scores that exist at one time: 549 rows of 30,522 in fp32. Each chunk more passes once over the weight's

@@ -1,29 +1,27 @@
-"""Classify texts with a model folder: the one engine behind the command line, the server and the evaluation.
-
-Shapes: B texts in a batch, T tokens of the longest of them, K labels.
-"""
+"""Ask a model folder: the one engine behind the command line, the server and the evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+import pyarrow as pa
 
 from bert_core import hf
-from bert_core.attention import documents_of_rows
-from bert_core.heads import SequenceClassifier
+from bert_core.answers import Floats, decode, outputs
+from bert_core.config import SequenceTask, Task
+from bert_core.features import Features, FeaturesError, encode
+from bert_core.features.encode import MAX_CHARACTERS
+from bert_core.task_models import task_model
 from bert_core.tokenizer import load as load_tokenizer
 
-MAX_CHARACTERS = 100_000  # what follows could not fit into the model, and tokenizing it would only cost time
-TOKENS_IN_BATCH = 4_096
+TARGETS = ("label", "tags", "answers")
 
 
 class InputError(ValueError):
-    """A text that cannot be classified; the message says which, and shows it."""
+    """An example that cannot be answered; the message says which, and shows it."""
 
 
 @dataclass(frozen=True)
@@ -37,104 +35,87 @@ class Prediction:
     """What the reader should know: that only the text's beginning was read. Empty for most texts."""
 
 
-@dataclass(frozen=True)
-class _Padded:
-    """One text a row: what `SequenceClassifier` reads of a batch."""
-
-    input_ids: Tensor
-    token_type_ids: Tensor
-    position_ids: Tensor
-    document_ids: Tensor
-    cu_seqlens: Tensor
-    max_seqlen: int
-    cls_positions: Tensor
-
-
 class Predictor:
-    """The model of a transformers folder (config.json, model.safetensors, tokenizer files), ready to answer.
+    """The model of a fine-tuned folder (config.json, task.json, model.safetensors, tokenizer files), ready to answer.
 
-    A text's prediction does not depend on the others of its call, to float tolerance.
+    An example's answer does not depend on the others of its call, to float tolerance. A folder without task.json, as
+    transformers writes it, is taken for a classifier of texts.
 
     Raises:
-        ValueError, OSError: the folder is not a classifier, or its tokenizer does not fit.
+        ValueError, OSError: the folder holds no fine-tuned model, or its tokenizer does not fit.
     """
 
     def __init__(self, folder: str | Path, *, max_tokens: int | None = None) -> None:
-        self._tokenizer = load_tokenizer(folder)
+        self.tokenizer = load_tokenizer(folder)
         config = hf.load_config(folder)
-        if self._tokenizer.vocab_size > config.vocab_size:
+        if self.tokenizer.vocab_size > config.vocab_size:
             raise ValueError(
-                f"{folder}: the tokenizer has {self._tokenizer.vocab_size:,} tokens and the model embeds "
+                f"{folder}: the tokenizer has {self.tokenizer.vocab_size:,} tokens and the model embeds "
                 f"{config.vocab_size:,}: they are not of one model"
             )
-        self.labels = hf.load_labels(folder)
-        self._model = SequenceClassifier(config, len(self.labels))
-        report = hf.load_classifier(folder, self._model)
+        tuned = hf.read_task(folder)
+        self.task: Task = SequenceTask(labels=hf.load_labels(folder)) if tuned is None else tuned.task
+        self.model = task_model(config, self.task)
+        report = hf.load_task_model(folder, self.model, head=True)
         if report.missing:
-            raise ValueError(f"{folder}: not a classifier: its weights lack {', '.join(report.missing)}")
-        self._model.eval()
-        self.max_tokens = min(config.max_positions, max_tokens or config.max_positions)
-        """Special tokens included; a longer text is cut, and its note says so."""
+            raise ValueError(f"{folder}: not a fine-tuned model: its weights lack {', '.join(report.missing)}")
+        self.model.eval()
+        longest = config.max_positions if tuned is None else min(tuned.max_tokens, config.max_positions)
+        self.max_tokens = min(longest, max_tokens or longest)
+        """Special tokens included; a longer text is cut, or read in windows."""
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """One prediction for each text, in order.
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of their ids; empty for tasks without."""
+        return getattr(self.task, "labels", ())
+
+    def answer(self, table: pa.Table) -> pa.Table:
+        """The answers (`bert_core.answers`) to a canonical table, in its order.
 
         Raises:
-            InputError: a text is not a string, or there is nothing in it to read.
+            InputError: the table lacks a column, or a row has nothing to read.
         """
+        return decode(self.model, *self._asked(table), table, self.tokenizer, self.max_tokens)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """One prediction for each text, in order; of classifiers of texts.
+
+        Raises:
+            InputError: the model is of another task, a text is not a string, or there is nothing in it to read.
+        """
+        if not isinstance(self.task, SequenceTask) or self.task.type != "sequence" or self.task.kind != "single":
+            raise InputError(f"a model of task {self.task.type!r} answers examples, not single texts")
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise InputError(f"text {row} is {text!r}: expected a string")
-        encodings = self._tokenizer.encode_batch([text[:MAX_CHARACTERS] for text in texts])
-        for row, encoding in enumerate(encodings):
-            if not len(encoding.ids):
-                raise InputError(f"text {row} is {texts[row][:40]!r}: there is nothing in it to read")
-        ids = [encoding.ids[: self.max_tokens - 2] for encoding in encodings]
-        probabilities = self._probabilities(ids)
+        if not texts:
+            return []
+        cut = [text[:MAX_CHARACTERS] for text in texts]
+        table = pa.table({"id": [str(row) for row in range(len(cut))], "text": cut})
+        said, features = self._asked(table)
+        answers = decode(self.model, said, features, table, self.tokenizer, self.max_tokens).to_pylist()
         return [
-            self._prediction(row, _note(text, len(kept), len(encoding.ids)))
-            for row, text, kept, encoding in zip(probabilities, texts, ids, encodings, strict=True)
+            self._prediction(answer, text, row, features)
+            for row, (answer, text) in enumerate(zip(answers, texts, strict=True))
         ]
 
-    @torch.inference_mode()
-    def _probabilities(self, ids: list[np.ndarray]) -> np.ndarray:
-        """(N, K), batched by length so that little is padding."""
-        result = np.empty((len(ids), len(self.labels)))
-        order = sorted(range(len(ids)), key=lambda row: len(ids[row]), reverse=True)
-        while order:
-            size = max(1, TOKENS_IN_BATCH // (len(ids[order[0]]) + 2))
-            rows, order = order[:size], order[size:]
-            logits = self._model(self._padded([ids[row] for row in rows]))
-            result[rows] = torch.softmax(logits.double(), dim=-1).numpy()
-        return result
+    def _asked(self, table: pa.Table) -> tuple[Floats, Features]:
+        try:
+            features = encode(self.task, _without_targets(table), self.tokenizer, self.max_tokens)
+        except FeaturesError as error:
+            raise InputError(str(error)) from None
+        return outputs(self.model, features, self.max_tokens, self.tokenizer.pad_id), features
 
-    def _padded(self, ids: list[np.ndarray]) -> _Padded:
-        lengths = np.array([len(each) + 2 for each in ids])
-        B, T = len(ids), int(lengths.max())
-        tokens = np.full((B, T), self._tokenizer.pad_id, dtype=np.int64)
-        for row, each in enumerate(ids):
-            tokens[row, : len(each) + 2] = [self._tokenizer.cls_id, *each, self._tokenizer.sep_id]
-        positions = np.arange(T)
-        real = positions < lengths[:, None]  # (B, T)
-        return _Padded(
-            input_ids=torch.from_numpy(tokens),
-            token_type_ids=torch.zeros((B, T), dtype=torch.int64),
-            position_ids=torch.from_numpy(np.where(real, positions, 0)),
-            document_ids=torch.from_numpy(real.astype(np.int64)),
-            cu_seqlens=documents_of_rows(torch.from_numpy(lengths), T),
-            max_seqlen=T,
-            cls_positions=torch.from_numpy(np.arange(B) * T + (lengths - 1 if self._model.config.causal else 0)),
-        )
-
-    def _prediction(self, probabilities: np.ndarray, note: str) -> Prediction:
-        if not np.isfinite(probabilities).all():
-            raise ValueError(f"the model answers {probabilities.tolist()}: its weights are damaged")
-        best = int(probabilities.argmax())
-        by_label = dict(zip(self.labels, probabilities.tolist(), strict=True))
-        return Prediction(self.labels[best], float(probabilities[best]), by_label, note)
+    def _prediction(self, answer: dict[str, Any], text: str, row: int, features: Features) -> Prediction:
+        by_label = dict(zip(self.labels, answer["probabilities"], strict=True))
+        kept = int(features.lengths[row]) - 2
+        lost = features.lost.get(row, 0)
+        note = f"only the first {kept:,} of {kept + lost:,} tokens were read" if lost else ""
+        if len(text) > MAX_CHARACTERS:
+            note = f"only the first {kept:,} tokens of {len(text):,} characters were read"
+        return Prediction(answer["label"], by_label[answer["label"]], by_label, note)
 
 
-def _note(text: str, kept: int, tokens: int) -> str:
-    if len(text) > MAX_CHARACTERS:
-        return f"only the first {kept:,} tokens of {len(text):,} characters were read"
-    return f"only the first {kept:,} of {tokens:,} tokens were read" if kept < tokens else ""
+def _without_targets(table: pa.Table) -> pa.Table:
+    """What a model may see: a label that it does not know must not keep it from answering."""
+    return table.drop_columns([name for name in TARGETS if name in table.column_names])

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,12 @@ from bert_core.config import OptimizerConfig
 from bert_core.data import Batch
 from bert_core.distributed import World
 from bert_core.heads import PretrainingModel, PretrainingOutput, SequenceClassifier
-from bert_core.loss import linear_cross_entropy
+from bert_core.loss import Loss, linear_cross_entropy
 from bert_core.nonfinite import NonFiniteLossError
 from bert_core.optim import update
 from bert_core.parallel import Parallel
 from bert_core.precision import compute
+from bert_core.task_models import TaskModel
 
 __all__ = [
     "NonFiniteLossError",
@@ -66,13 +67,6 @@ class TrainState:
         return self.parallel.model
 
 
-class Loss(NamedTuple):
-    """Sum of a loss over predictions, and how many of them are right; 0-dimensional tensors."""
-
-    total: Tensor
-    correct: Tensor
-
-
 @dataclass(frozen=True)
 class StepFigures:
     """Global sums of one step, on the device: reading them waits for the step, so it is done when they are wanted."""
@@ -110,6 +104,8 @@ class StepFigures:
 
 def counted_losses(batch: Batch, model: torch.nn.Module) -> dict[str, int]:
     """Named losses of a batch, each with its number of predictions; read where the batch is on the host."""
+    if isinstance(model, TaskModel):
+        return model.counted(batch)
     if isinstance(model, SequenceClassifier):
         return {"sequence": batch.num_labelled}
     has_pairs = isinstance(model, PretrainingModel) and model.pair_head is not None
@@ -117,7 +113,9 @@ def counted_losses(batch: Batch, model: torch.nn.Module) -> dict[str, int]:
 
 
 def losses(model: torch.nn.Module, batch: Batch) -> dict[str, Loss]:
-    """Named losses: "mlm" (also of causal and permuted words) and "pairs" when pretraining, "sequence" otherwise."""
+    """Named losses: "mlm" (also of causal and permuted words) and "pairs" when pretraining, the task's otherwise."""
+    if isinstance(model, TaskModel):
+        return model.losses(batch)
     output = model(batch)
     if not isinstance(output, PretrainingOutput):
         return {"sequence": _cross_entropy(output, batch.sample_labels)}
@@ -220,7 +218,8 @@ def evaluate(
         row = sums.get(name, torch.zeros(3, dtype=torch.double, device=device))
         total, correct, count = world.sum(row).tolist()
         metrics[f"{name}_loss"] = total / max(count, 1)
-        metrics[f"{name}_accuracy"] = correct / max(count, 1)
+        if not isinstance(state.model, TaskModel) or state.model.measures_accuracy:
+            metrics[f"{name}_accuracy"] = correct / max(count, 1)
     metrics["loss"] = sum(value for key, value in metrics.items() if key.endswith("_loss"))
     if not math.isfinite(metrics["loss"]):
         raise NonFiniteLossError(f"step {state.step}: the held-out loss is {metrics['loss']}")
@@ -239,6 +238,7 @@ def _without_labels(batch: Batch) -> Batch:
         predict_positions=batch.predict_positions[:0],
         predict_labels=batch.predict_labels[:0],
         sample_labels=torch.full_like(batch.sample_labels, -1),
+        targets=None if batch.targets is None else torch.full_like(batch.targets, torch.nan),
     )
 
 
@@ -257,7 +257,7 @@ def averaged_weights(state: TrainState) -> AbstractContextManager[None]:
 
 def _rows_looked_up(model: torch.nn.Module, batches: Sequence[Batch]) -> dict[torch.nn.Parameter, Tensor]:
     """Of an embedding that only looks up; with a head over the vocabulary every row has a gradient."""
-    if not isinstance(model, SequenceClassifier):
+    if not isinstance(model, SequenceClassifier | TaskModel):
         return {}
     words = model.encoder.embeddings.word.weight
     assert isinstance(words, torch.nn.Parameter)

@@ -19,6 +19,7 @@ from bert_core.checkpoint_writer import CheckpointWriter
 from bert_core.config import HOW_IT_RUNS, ModelConfig, TrainConfig
 from bert_core.data import Batch, Loader
 from bert_core.distributed import World
+from bert_core.features import FEATURES
 from bert_core.files import write_json
 from bert_core.flops import peak_flops, shape_of, training_flops
 from bert_core.journal import Journal, read_metrics
@@ -302,7 +303,7 @@ class TrainingRun:
 
 def _identity(config: TrainConfig) -> dict[str, Any]:
     """What decides the weights: the config, with data by its index's hash and not by where it lies."""
-    index = Path(config.train_data) / "shards.json"
+    index = Path(config.train_data) / ("shards.json" if config.objective else FEATURES)
     return {
         **config.model_dump(mode="json", exclude={"train_data", "eval_data", "tokenizer", "init", *HOW_IT_RUNS}),
         "train_data_sha256": hashlib.sha256(index.read_bytes()).hexdigest(),

@@ -10,6 +10,7 @@ from bert_core.config.base import Config
 from bert_core.config.model import ModelConfig
 from bert_core.config.objective import Objective
 from bert_core.config.optimizer import OptimizerConfig
+from bert_core.config.task import Task
 
 Precision = Annotated[
     Literal["fp32", "bf16", "auto"],
@@ -138,15 +139,18 @@ class TrainConfig(StepsConfig):
     seed: int = Field(13, ge=0)
     model: ModelConfig | None = Field(None, description="shape of a model with random weights; None: that of `init`")
     init: str | None = Field(None, description="folder of weights to start from; None: random weights")
-    objective: Objective
-    train_data: str = Field(description="folder of token shards")
-    eval_data: str | None = Field(None, description="folder of held-out token shards")
+    objective: Objective | None = Field(None, description="of pretraining; exactly one of this and task is set")
+    task: Task | None = Field(None, description="of fine-tuning")
+    train_data: str = Field(description="folder of token shards; of features for a task")
+    eval_data: str | None = Field(None, description="folder of held-out token shards, or features")
     tokenizer: str = Field(description="folder of the tokenizer that made the shards")
 
     @model_validator(mode="after")
     def _has_weights_and_what_it_measures_by(self) -> Self:
         if self.model is None and self.init is None:
             raise ValueError("set model (random weights), init (a folder of weights), or both")
+        if (self.objective is None) == (self.task is None):
+            raise ValueError("set exactly one of objective (pretraining) and task (fine-tuning)")
         if self.eval_data is None and (self.keep == "best" or self.patience is not None):
             raise ValueError("keep = 'best' and patience need eval_data")
         return self

@@ -8,9 +8,20 @@ the same samples, masked in the same way.
 """
 
 from bert_core.data.batch import Batch, DataError, document_bounds
+from bert_core.data.examples import ExampleData, pack_batch
 from bert_core.data.loader import Loader
 from bert_core.data.pretraining import PretrainingData
 from bert_core.data.sequences import SequenceData
 from bert_core.order import RunLength
 
-__all__ = ["Batch", "DataError", "Loader", "PretrainingData", "RunLength", "SequenceData", "document_bounds"]
+__all__ = [
+    "Batch",
+    "DataError",
+    "ExampleData",
+    "Loader",
+    "PretrainingData",
+    "RunLength",
+    "SequenceData",
+    "document_bounds",
+    "pack_batch",
+]

@@ -46,6 +46,12 @@ class Batch:
     """Tokens of the longest of those D."""
     order: torch.Tensor | None = None
     """(B, T) int64, for permutation language modelling: rank of each token in its document's order; 0 for padding."""
+    targets: torch.Tensor | None = None
+    """(N, L) float32, for fine-tuning: class, labels, number, or an answer's first and last token; NaN: unknown."""
+    examples: torch.Tensor | None = None
+    """(N,) int64 ascending from 0, for fine-tuning: to which example of the batch each sequence belongs."""
+    spans: torch.Tensor | None = None
+    """(N, 2) int64, for fine-tuning: flat index of each sequence's first token, and of the one after its last."""
 
     @property
     def num_samples(self) -> int:
@@ -58,7 +64,7 @@ class Batch:
 
     @property
     def num_labelled(self) -> int:
-        """Samples with a label; summed over ranks, the divisor of the sample loss."""
+        """Samples (fine-tuning: sequences) with a label; summed over ranks, the divisor of the sample loss."""
         return int((self.sample_labels >= 0).sum())
 
     def to(self, device: torch.device | str) -> Batch:

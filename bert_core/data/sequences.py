@@ -151,7 +151,7 @@ class SequenceData:
         return np.minimum(self.shards.lengths[documents] + 2, self._row_length).astype(np.int64)
 
     def _plan(self, documents: NDArray[np.int64]) -> PackingPlan:
-        return _tightest(self._lengths(documents), self._row_length)
+        return tightest(self._lengths(documents), self._row_length)
 
     def _assemble(self, documents: NDArray[np.int64], plan: PackingPlan, rows: NDArray[np.int64]) -> Batch:
         members, sizes = plan.members(rows)
@@ -163,7 +163,7 @@ class SequenceData:
         return layout.batch(layout.ids(), samples.tolist(), read_last=self._causal)
 
 
-def _tightest(lengths: NDArray[np.int64], row_length: int) -> PackingPlan:
+def tightest(lengths: NDArray[np.int64], row_length: int) -> PackingPlan:
     """The plan that costs least in rows of at most `row_length`: long rows waste less, short ones attend less.
 
     A position of a row of T tokens costs 1 + T / ATTENTION_TOKENS of what its matrix products alone cost.

@@ -6,7 +6,7 @@ refused: reading them runs whatever code is in them.
 
 from bert_core.hf.config_tables import CONFIG_KEYS
 from bert_core.hf.configs import WeightsError, exportable, their_config
-from bert_core.hf.exporting import export_classifier, export_pretraining, export_tokenizer
+from bert_core.hf.exporting import export_classifier, export_pretraining, export_task_model, export_tokenizer
 from bert_core.hf.loading import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -16,17 +16,22 @@ from bert_core.hf.loading import (
     load_encoder,
     load_labels,
     load_pretraining,
+    load_task_model,
 )
+from bert_core.hf.tasks import TASK_FILE, FineTuned, read_task, write_task
 from bert_core.hf.weights import from_transformers, to_transformers
 
 __all__ = [
     "CONFIG_FILE",
     "CONFIG_KEYS",
+    "TASK_FILE",
     "WEIGHTS_FILE",
+    "FineTuned",
     "LoadReport",
     "WeightsError",
     "export_classifier",
     "export_pretraining",
+    "export_task_model",
     "export_tokenizer",
     "exportable",
     "from_transformers",
@@ -35,6 +40,9 @@ __all__ = [
     "load_encoder",
     "load_labels",
     "load_pretraining",
+    "load_task_model",
+    "read_task",
     "their_config",
     "to_transformers",
+    "write_task",
 ]

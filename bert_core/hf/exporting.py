@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from bert_core.config import ModelConfig
 from bert_core.heads import PretrainingModel, SequenceClassifier
 from bert_core.hf.config_tables import KEYS
 from bert_core.hf.configs import exportable, their_config
+from bert_core.hf.families import NAMES
 from bert_core.hf.loading import CONFIG_FILE, WEIGHTS_FILE
-from bert_core.hf.weights import to_transformers
+from bert_core.hf.sentence_transformers import write_sentence_transformers
+from bert_core.hf.tasks import FineTuned, kind_of, write_task
+from bert_core.hf.weights import Kind, to_transformers
+from bert_core.task_models import ClassModel, EmbeddingModel, TaskModel
 from bert_core.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -61,6 +65,54 @@ def export_classifier(
     _export(model, config, "classifier", more, Path(folder))
 
 
+def export_task_model(model: TaskModel, config: ModelConfig, max_tokens: int, folder: str | Path) -> None:
+    """Write `model` as a folder for its family's class of the task, and task.json for `bert_core.predict`.
+
+    A regression's head is written for numbers as they were given, not standardised ones. An embedding model is a bare
+    encoder that sentence-transformers reads as well.
+
+    Args:
+        max_tokens: of the sequences it was trained on; longer texts are cut, or read in windows.
+
+    Raises:
+        ValueError: the family's files cannot express `config` (`exportable`).
+    """
+    folder, keys, task = Path(folder), KEYS[config.family], model.task
+    kind = kind_of(task)
+    base = keys.architectures["classifier"].removesuffix("ForSequenceClassification")
+    suffix = {
+        "classifier": "ForSequenceClassification",
+        "token": "ForTokenClassification",
+        "span": "ForQuestionAnswering",
+        "choice": "ForMultipleChoice",
+        "bare": "Model",
+    }[kind]
+    labels = getattr(task, "labels", ())
+    more: dict[str, Any] = {}
+    if labels:
+        more |= {"id2label": {str(i): label for i, label in enumerate(labels)}}
+        more |= {"label2id": {label: i for i, label in enumerate(labels)}}
+    if isinstance(model, ClassModel):
+        problems = {"single": "single_label_classification", "multi": "multi_label_classification"}
+        more["problem_type"] = problems.get(model.task.kind, "regression")
+        if model.task.kind == "regression":
+            more |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+    if kind != "bare":
+        more |= {key: values[0] for key, values in keys.classifier_legal.items()}
+        if keys.classifier_dropout is not None:
+            more[keys.classifier_dropout] = config.hidden_dropout
+    state = {name: tensor.detach() for name, tensor in model.named_parameters()}
+    if isinstance(model, ClassModel) and model.task.kind == "regression":
+        center, spread = model.center_and_spread
+        state["classifier.weight"] = state["classifier.weight"] * spread
+        if "classifier.bias" in state:
+            state["classifier.bias"] = state["classifier.bias"] * spread + center
+    _write(state, config, f"{base}{suffix}", more, folder, kind)
+    write_task(FineTuned(task=task, max_tokens=max_tokens), folder)
+    if isinstance(model, EmbeddingModel):
+        write_sentence_transformers(model.task, config.hidden_size, max_tokens, folder)
+
+
 def export_tokenizer(tokenizer: Tokenizer, config: ModelConfig, folder: str | Path) -> None:
     """Write `tokenizer`'s files beside an exported model, whose config.json is then told the special tokens' ids.
 
@@ -78,19 +130,30 @@ def export_tokenizer(tokenizer: Tokenizer, config: ModelConfig, folder: str | Pa
 
 
 def _export(model: nn.Module, config: ModelConfig, heads: str, more: Mapping[str, Any], folder: Path) -> None:
+    _write(dict(model.named_parameters()), config, KEYS[config.family].architectures[heads], more, folder, None)
+
+
+def _write(
+    parameters: Mapping[str, Tensor],
+    config: ModelConfig,
+    architecture: str,
+    more: Mapping[str, Any],
+    folder: Path,
+    kind: Kind | None,
+) -> None:
     if faults := exportable(config):
         raise ValueError("; ".join(faults))
-    state = to_transformers({name: p.detach().cpu() for name, p in model.named_parameters()}, config.family)
-    state = {name: tensor.contiguous() for name, tensor in state.items()}
+    state = to_transformers({name: p.detach().cpu() for name, p in parameters.items()}, config.family, kind)
+    prefix = NAMES[config.family].prefix if kind == "bare" else ""
+    state = {name.removeprefix(prefix): tensor.contiguous() for name, tensor in state.items()}
     dtype = str(next(iter(state.values())).dtype).removeprefix("torch.")
     folder.mkdir(parents=True, exist_ok=True)
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     # Ids of a first and a last token that the released vocabularies have, ours need not: `export_tokenizer` knows them.
     unknown = {"bos_token_id": None, "eos_token_id": None}
-    architectures = [KEYS[config.family].architectures[heads]]
     _dump(
         folder / CONFIG_FILE,
-        {**unknown, **their_config(config), **more, "architectures": architectures, "dtype": dtype},
+        {**unknown, **their_config(config), **more, "architectures": [architecture], "dtype": dtype},
     )
 
 

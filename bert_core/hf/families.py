@@ -29,6 +29,20 @@ class Names:
     """What old files hold beside weights."""
     transposed: frozenset[str] = field(default_factory=frozenset)
     """Ours, whose weights theirs keep as (in, out)."""
+    choice: Modules | None = None
+    """Where they are not those of `classifier`."""
+
+    def heads(self, kind: str) -> Modules:
+        """Of a folder of this kind (`bert_core.hf.weights.Kind`)."""
+        if kind == "pretraining":
+            return self.pretraining
+        if kind == "bare":
+            return {name: theirs for name, theirs in self.classifier.items() if theirs[0].startswith(self.prefix)}
+        if kind == "choice" and self.choice is not None:
+            return self.choice
+        if kind in ("token", "span") and "pooler.norm" not in self.classifier:
+            return {"classifier": ("classifier" if kind == "token" else "qa_outputs",)}
+        return self.classifier
 
 
 def _encoder_of_bert(prefix: str) -> dict[str, tuple[str, ...]]:
@@ -81,6 +95,7 @@ ROBERTA = Names(
     },
     # Its classifier has a dense layer of its own; `roberta.pooler`, which old files hold, was never trained.
     classifier={"pooler.dense": ("classifier.dense",), "classifier": ("classifier.out_proj",)},
+    choice={"pooler.dense": ("roberta.pooler.dense",), "classifier": ("classifier",)},
     tied={
         "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
         "lm_head.decoder.bias": "lm_head.bias",

@@ -19,8 +19,10 @@ from bert_core.config.model import Family
 from bert_core.heads import Pooler, PretrainingModel, SequenceClassifier
 from bert_core.hf.configs import WeightsError, our_values
 from bert_core.hf.families import NAMES, Names
+from bert_core.hf.tasks import read_task
 from bert_core.hf.weights import Kind, from_transformers, ours_of, parts_of, to_transformers
 from bert_core.model import Encoder
+from bert_core.task_models import TaskModel
 
 if TYPE_CHECKING:
     from bert_core.xlnet import XlnetPretrainingModel
@@ -88,6 +90,19 @@ def load_classifier(folder: str | Path, model: SequenceClassifier) -> LoadReport
     return _load(Path(folder), dict(model.named_children()), model.config.family, "classifier")
 
 
+def load_task_model(folder: str | Path, model: TaskModel, *, head: bool | None = None) -> LoadReport:
+    """Read the weights of any model of its family in `folder` into `model`; see `load_pretraining`.
+
+    Args:
+        head: whether to read the head; None: only from a folder of the same task with the same labels.
+    """
+    found = read_task(folder)
+    is_same = head if head is not None else found is not None and found.is_same_head(model.task)
+    kind = found.kind if found is not None else "classifier"
+    parts = {name: part for name, part in model.named_children() if name != "classifier" or is_same}
+    return _load(Path(folder), parts, model.config.family, kind)
+
+
 def _load(folder: Path, parts: Mapping[str, nn.Module], family: Family, kind: Kind) -> LoadReport:
     # another architecture is refused before its weights half fit
     found_family = _our_values(folder / CONFIG_FILE)["family"]
@@ -103,7 +118,8 @@ def _load(folder: Path, parts: Mapping[str, nn.Module], family: Family, kind: Ki
     with torch.no_grad():
         for name in loaded:
             wanted[name].copy_(found[name])
-    unused += list(to_transformers({name: tensor for name, tensor in found.items() if name not in wanted}, family))
+    left = {name: tensor for name, tensor in found.items() if name not in wanted}
+    unused += list(to_transformers(left, family, kind))
     return LoadReport(tuple(loaded), tuple(missing), tuple(sorted(unused)))
 
 

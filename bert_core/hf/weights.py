@@ -12,17 +12,23 @@ from torch import Tensor
 from bert_core.config.model import Family
 from bert_core.hf.families import NAMES, Modules
 
-Kind = Literal["pretraining", "classifier"]
+Kind = Literal["pretraining", "classifier", "token", "span", "choice", "bare"]
+"""Which heads a folder's names are of; bare: none."""
 NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
-def to_transformers(state: Mapping[str, Tensor], family: Family = "bert") -> dict[str, Tensor]:
-    """A state dict of a pretraining model or a classifier under transformers' names, fused weights cut.
+def to_transformers(
+    state: Mapping[str, Tensor], family: Family = "bert", kind: Kind | None = None
+) -> dict[str, Tensor]:
+    """A state dict under transformers' names, fused weights cut.
+
+    Args:
+        kind: of the model that `state` is of; None: a pretraining model or a classifier, whichever it looks like.
 
     Raises:
         KeyError: a name that the map lacks.
     """
-    modules, names = modules_of(family, _kind(state, ("classifier",))), NAMES[family]
+    modules, names = modules_of(family, kind or _kind(state, ("classifier",))), NAMES[family]
     theirs: dict[str, Tensor] = {}
     for name, tensor in state.items():
         module, number, parameter = parts_of(name)
@@ -63,7 +69,7 @@ def from_transformers(
 def modules_of(family: Family, kind: Kind) -> Modules:
     """Our modules -> theirs."""
     names = NAMES[family]
-    return {**names.encoder, **(names.pretraining if kind == "pretraining" else names.classifier)}
+    return {**names.encoder, **names.heads(kind)}
 
 
 def ours_of(family: Family, kind: Kind) -> dict[str, str]:

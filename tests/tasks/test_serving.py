@@ -71,8 +71,8 @@ def test_a_long_text_is_cut_and_says_so(tiny_classifier: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "text 1 is '': there is nothing in it to read"),
-        (" \n\t", "text 1 is .*nothing in it"),
+        ("", "example 1: text is '': there is nothing in it to read"),
+        (" \n\t", "example 1: text is .*nothing in it"),
         (None, "text 1 is None: expected a string"),
         (7, "text 1 is 7: expected a string"),
     ],
