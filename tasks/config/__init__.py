@@ -1,6 +1,7 @@
 """Schemas of the recipe's sections, one for each stage. `flows/recipe.py` puts them together into a whole recipe."""
 
 from tasks.config.clean import CleanConfig
+from tasks.config.data import DataConfig
 from tasks.config.dedup import DecontaminateConfig, DedupConfig
 from tasks.config.extract import ExtractConfig, RecordSelector
 from tasks.config.models import (
@@ -39,6 +40,7 @@ __all__ = [
     "BaselinesConfig",
     "BpeTokenizer",
     "CleanConfig",
+    "DataConfig",
     "DatasetSource",
     "DecontaminateConfig",
     "DedupConfig",
