@@ -113,6 +113,26 @@ def vitaminc(folder: Path) -> Files:
     return {"claims.jsonl": _lines(rows)}
 
 
+def claims_and_evidence(folder: Path) -> Files:
+    """Claims and the sentence that supports them: what belongs together."""
+    rows = []
+    for example in _bigbench(folder, "vitaminc_fact_verification"):
+        evidence, _, claim = example["input"].partition("\nClaim: ")
+        if max(example["target_scores"], key=example["target_scores"].get) == "True":
+            rows.append({"text": claim, "text_b": evidence, "page": evidence.partition(": ")[0]})
+    return {"pairs.jsonl": _lines(rows)}
+
+
+def social_iqa(folder: Path) -> Files:
+    """What people do and feel, three choices each."""
+    rows = []
+    for example in _bigbench(folder, "social_iqa"):
+        choices = [choice.strip() for choice in example["target_scores"]]
+        right = list(example["target_scores"].values()).index(1)
+        rows.append({"text": example["input"].strip(), "choices": choices, "label": right})
+    return {"questions.jsonl": _lines(rows)}
+
+
 def knowledge_conflicts(folder: Path) -> Files:
     """Questions of Natural Questions whose answer was exchanged in the context: what one knows is no help."""
     rows = []

@@ -86,7 +86,7 @@ BIGBENCH = _pypi(
     "1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2",
     tuple(
         f"bigbench-1.0.0/bigbench/benchmark_tasks/{name}/task.json"
-        for name in ("contextual_parametric_knowledge_conflicts", "disfl_qa", "vitaminc_fact_verification")
+        for name in ("contextual_parametric_knowledge_conflicts", "disfl_qa", "social_iqa", "vitaminc_fact_verification")
     ),
     358,
 )
@@ -177,6 +177,20 @@ DATASETS = (
         BIGBENCH,
         convert.vitaminc,
         (("claims.jsonl", "963e9fd4ac457e8cd9ff9991853d0a3d682365da07d13a32da145aa4c1d86601"),),
+    ),
+    LabelledDataset(
+        "claims-and-evidence",
+        "claims and the sentence of Wikipedia that supports each (bigbench, Apache-2.0; canary: not for pretraining)",
+        BIGBENCH,
+        convert.claims_and_evidence,
+        (("pairs.jsonl", "ad4ac7e74aa2ff35938ea6e623965ee7eecdd6ff6cd4f1ce2d2fbc9c59ad2942"),),
+    ),
+    LabelledDataset(
+        "social-iqa",
+        "what people do and feel, one of three choices (bigbench, Apache-2.0; canary: not for pretraining)",
+        BIGBENCH,
+        convert.social_iqa,
+        (("questions.jsonl", "7363de2f0d67b836671183231280b519f027ea2824d2ef465f0f839976e4ce28"),),
     ),
     LabelledDataset(
         "knowledge-conflicts",
