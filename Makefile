@@ -25,8 +25,9 @@ $(READY): constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
-data: $(READY)  ## fetch the pinned data, checked by hash
+data: $(READY)  ## fetch the pinned data, checked by hash (some 500 MB, of which 200 MB stay)
 	$(BIN)/python -m infra.data
+	$(BIN)/python -m infra.labelled_data --all
 
 corpora: $(READY)  ## fetch four real sites out of Debian packages, to crawl (infra/corpora.py serves them)
 	$(BIN)/python -m infra.corpora

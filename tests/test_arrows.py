@@ -13,6 +13,10 @@ PACKAGES = ("bert_core", "tasks", "flows", "infra")
 FORBIDDEN = {
     "bert_core": {"tasks", "flows", "infra", "prefect", "ray", "mlflow", "requests", "httpx"},
     "tasks/text": {"flows", "infra", "prefect", "ray", "mlflow"},
+    **{
+        f"tasks/{name}": {"flows", "infra", "prefect", "ray", "mlflow"}
+        for name in ("augment", "behaviour", "classical", "evidence", "labelled", "selection")
+    },
     "tasks/registry": {"flows", "infra", "prefect", "ray"},
     "tasks": {"flows"},
     "infra": {"flows", "prefect", "mlflow", "ray"},
