@@ -1,7 +1,8 @@
 """What a task's model says of each example, as the table that metrics, reports and gates read.
 
-Columns by task: `label` and `probabilities`; `labels` and `probabilities`; `value`; `tags` and `confidences`; `answer`
-and `score`; `choice` and `probabilities`; `similarity` and `rank`. Every table begins with `id`.
+Columns by task: `label` and `probabilities`; `labels` and `probabilities`; `value`; `tags` and `confidences`; `answer`,
+`score` and `best_answer`, the best span where `answer` says that there is none; `choice` and `probabilities`;
+`similarity` and `rank`. Every table begins with `id`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from bert_core.config import ChoiceTask, EmbeddingTask, SequenceTask, SpanTask, TokenTask
 from bert_core.data import pack_batch
 from bert_core.features import Features
+from bert_core.features.columns import texts_of
 from bert_core.features.windows import contexts, windows
 from bert_core.task_models import TaskModel
 from bert_core.tokenizer import Tokenizer
 
 TOKENS_IN_BATCH = 4_096
+QUERIES_AT_A_TIME = 512
 
 Floats = NDArray[np.float64]
 
@@ -130,14 +133,19 @@ def _choices(said: Floats, features: Features) -> dict[str, pa.Array]:
 
 
 def _similarities(said: Floats, features: Features, table: pa.Table) -> dict[str, pa.Array]:
+    texts = texts_of(table, "text_b")
     first = features.sequence_bounds[:-1]
     a, b = said[first], said[first + 1]
     own = (a * b).sum(axis=1)
-    texts = table["text_b"].to_pylist()
-    _, distinct = np.unique(np.array(texts, dtype=object).astype(str), return_index=True)
-    ranks = np.concatenate(
-        [(a[i : i + 512] @ b[distinct].T > own[i : i + 512, None] + 1e-9).sum(axis=1) for i in range(0, len(a), 512)]
-    )
+    # Equal texts, read in different batches, differ by float tolerance: one stands for all, also for the right one.
+    _, distinct, place = np.unique(np.array(texts), return_index=True, return_inverse=True)
+    others = b[distinct]
+    ranks = np.empty(len(a), dtype=np.int64)
+    for at in range(0, len(a), QUERIES_AT_A_TIME):
+        rows = slice(at, at + QUERIES_AT_A_TIME)
+        similarity = a[rows] @ others.T
+        right = np.take_along_axis(similarity, place[rows, None], axis=1)
+        ranks[rows] = (similarity > right).sum(axis=1)
     labels = table["label"].to_pylist() if "label" in table.column_names else [None] * len(own)
     known = [label for label in labels if label is not None]
     top = max(known) if known else None
@@ -150,10 +158,9 @@ def _spans(
     task: SpanTask, said: Floats, features: Features, table: pa.Table, tokenizer: Tokenizer, max_tokens: int
 ) -> dict[str, pa.Array]:
     bounds = features.sequence_bounds
-    answers, scores = [], []
+    answers, best_answers, scores = [], [], []
     texts = table["context"].to_pylist()
-    may_be_none = task.no_answer == "yes" or task.no_answer_threshold is not None
-    for example, (_, context) in enumerate(contexts(table, tokenizer)):
+    for example, context in enumerate(contexts(table, tokenizer)):
         best, where, none = -np.inf, (0, 0), np.inf
         sequences = range(int(bounds[example]), int(bounds[example + 1]))
         head = int(features.b_starts[sequences[0]])
@@ -161,17 +168,32 @@ def _spans(
         for sequence, window in zip(sequences, cut, strict=True):
             rows = said[features.offsets[sequence] : features.offsets[sequence + 1]]
             none = min(none, float(rows[0].sum()))
-            score, span = _best_span(rows[head : head + window.tokens], task)
+            score, span = best_span(rows[head : head + window.tokens], task)
             if score > best:
                 best, where = score, (span[0] + window.first, span[1] + window.first)
-        text = texts[example][context.offsets[where[0], 0] : context.offsets[where[1], 1]]
-        is_none = may_be_none and none - best > (task.no_answer_threshold or 0.0)
-        answers.append("" if is_none else text)
+        # Byte-level tokenizers may count the blank before a word as its first character.
+        text = texts[example][context.offsets[where[0], 0] : context.offsets[where[1], 1]].strip()
+        best_answers.append(text)
+        answers.append("" if is_no_answer(task, best - none) else text)
         scores.append(best - none)
-    return {"answer": pa.array(answers, pa.string()), "score": pa.array(scores, pa.float64())}
+    return {
+        "answer": pa.array(answers, pa.string()),
+        "score": pa.array(scores, pa.float64()),
+        "best_answer": pa.array(best_answers, pa.string()),
+    }
 
 
-def _best_span(rows: Floats, task: SpanTask) -> tuple[float, tuple[int, int]]:
+def is_no_answer(task: SpanTask, score: float) -> bool:
+    """Whether `score`, the best span's minus that of none, is so low that there is no answer.
+
+    Without a threshold, and no word on whether there may be none, every question has an answer.
+    """
+    if task.no_answer == "no" or (task.no_answer == "auto" and task.no_answer_threshold is None):
+        return False
+    return -score > (task.no_answer_threshold or 0.0)
+
+
+def best_span(rows: Floats, task: SpanTask) -> tuple[float, tuple[int, int]]:
     """Score, and first and last token, of the best span among the `n_best` starts and ends."""
     starts, ends = (np.argsort(-rows[:, side], kind="stable")[: task.n_best] for side in (0, 1))
     first, last = np.meshgrid(starts, ends, indexing="ij")

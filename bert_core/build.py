@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from bert_core import hf, tokenizer
-from bert_core.config import ConfigError, MlmObjective, ModelConfig, Objective, SequenceObjective, TrainConfig
+from bert_core.config import (
+    CausalTask,
+    ConfigError,
+    MlmObjective,
+    ModelConfig,
+    Objective,
+    Seq2SeqTask,
+    SequenceObjective,
+    SpanTask,
+    TrainConfig,
+)
 from bert_core.data import ExampleData, PretrainingData, SequenceData
+from bert_core.data.translations import TranslationData
 from bert_core.distributed import World
-from bert_core.features import open_features
+from bert_core.features import Features, open_features
 from bert_core.heads import PretrainingModel, SequenceClassifier
+from bert_core.methods.cloze import ClozeModel, check_cloze_features, load_cloze
+from bert_core.methods.lora import merged, write_adapter
+from bert_core.methods.multitask import MixedData, add_heads, auxiliary_model, split_heads, start_heads
+from bert_core.methods.own_folder import export_own, is_own
+from bert_core.methods.prepare import constant_parameters, method_model, prepare
+from bert_core.methods.virtual import add_virtual, insert_places
 from bert_core.model import init_weights
 from bert_core.optim import build_optimizer
 from bert_core.order import RunLength
 from bert_core.parallel import parallelize
+from bert_core.seq2seq import Seq2SeqModel
 from bert_core.step import TrainState, losses
-from bert_core.task_models import TaskModel, task_model
+from bert_core.task_models import TaskModel
+from bert_core.writing import export_writing, start_writing, writing_model
 from bert_core.xlnet import XlnetPretrainingModel
 
 Data = PretrainingData | SequenceData | ExampleData
-Model = PretrainingModel | XlnetPretrainingModel | SequenceClassifier | TaskModel
+Model = PretrainingModel | XlnetPretrainingModel | SequenceClassifier | TaskModel | Seq2SeqModel
+
+Examples = TypeVar("Examples", bound=ExampleData)
 
 MLM_BIAS = "mlm_head.bias"
 
@@ -33,13 +56,47 @@ def build_data(config: TrainConfig, folder: str, *, length: RunLength | None = N
     tokens = tokenizer.load(Path(config.tokenizer))
     if config.objective is None:
         shape = model_shape(config)
-        return ExampleData(folder, config.batch, config.seed, pad_id=tokens.pad_id, length=length, causal=shape.causal)
+        if isinstance(config.task, Seq2SeqTask):
+            batch, seed = config.batch, config.seed
+            return TranslationData(folder, batch, seed, pad_id=tokens.pad_id, length=length, tokens=tokens)
+        if length is None or not config.auxiliary:
+            return _examples(config, folder, shape, tokens.pad_id, length, ExampleData)
+        others = {
+            each.name: _examples(config, each.train_data, shape, tokens.pad_id, None, ExampleData)
+            for each in config.auxiliary
+        }
+        data = _examples(config, folder, shape, tokens.pad_id, length, MixedData)
+        return data.mix(others, [each.weight for each in config.auxiliary])
     if isinstance(config.objective, SequenceObjective):
         causal = model_shape(config).causal
         return SequenceData(
             Path(folder), tokens, config.objective, config.batch, config.seed, length=length, causal=causal
         )
     return PretrainingData(Path(folder), tokens, config.objective, config.batch, config.seed, length=length)
+
+
+def _examples(
+    config: TrainConfig, folder: str, shape: ModelConfig, pad_id: int, length: RunLength | None, kind: type[Examples]
+) -> Examples:
+    places, batch = config.method.virtual_tokens, config.batch
+    if places:  # rows have room for these beside what a sequence may have
+        batch = batch.model_copy(update={"row_length": batch.row_length + places})
+        if batch.row_length > shape.max_positions:
+            raise ConfigError(
+                f"batch.row_length {config.batch.row_length} + {places} virtual tokens: the model reads at most "
+                f"{shape.max_positions}: take shorter rows"
+            )
+
+    def read(folder: str | Path) -> Features:
+        features, is_span = open_features(folder), isinstance(config.task, SpanTask)
+        if config.method.cloze is not None:
+            check_cloze_features(features, config.method.cloze, folder)
+        if not places:
+            return features
+        return insert_places(features, places, shape.vocab_size, targets_are_places=is_span)
+
+    causal = shape.causal
+    return kind(folder, batch, config.seed, pad_id=pad_id, length=length, causal=causal, read=read)
 
 
 def run_length(config: TrainConfig) -> RunLength:
@@ -63,8 +120,11 @@ def empty_model(config: TrainConfig) -> Model:
         faults += _misasked(shape, config.objective)
     if faults:
         raise ConfigError(f"model: {'; '.join(faults)}")
+    if isinstance(config.task, Seq2SeqTask | CausalTask):
+        return writing_model(shape, config.task, config.method)
     if config.task is not None:
-        return task_model(shape, config.task, open_features(config.train_data).statistics)
+        statistics = open_features(config.train_data).statistics
+        return method_model(shape, config.task, config.method, tokenizer.load(Path(config.tokenizer)), statistics)
     if shape.family == "xlnet":
         return XlnetPretrainingModel(shape)
     if isinstance(config.objective, SequenceObjective):
@@ -94,16 +154,23 @@ def build_model(config: TrainConfig, data: Data) -> Model:
     A masked-word head that `init` lacks starts from the frequencies of the words in `data`.
     """
     model = empty_model(config)
-    init_weights(model, model.config.initializer_range, torch.Generator().manual_seed(config.seed))
+    generator = torch.Generator().manual_seed(config.seed)
+    init_weights(model, model.config.initializer_range, generator)
     if isinstance(model, TaskModel):
-        if config.init:
-            hf.load_task_model(Path(config.init), model)
+        if isinstance(model, ClozeModel):
+            load_cloze(config.init or "", model)
+        elif config.init:
+            hf.load_task_model(Path(config.init), model, head=False if config.method.reinit_layers else None)
+        add_heads(model, config.auxiliary)
+        start_heads(model, config.auxiliary, config.init, generator)
+        prepare(model, config.method, generator)
+    elif isinstance(data, ExampleData):
+        assert isinstance(model, Seq2SeqModel | PretrainingModel)
+        start_writing(model, config.init, data.features)
     elif isinstance(model, SequenceClassifier):
         if config.init:
             hf.load_classifier(Path(config.init), model)
-    elif not isinstance(data, ExampleData) and (
-        not config.init or MLM_BIAS in hf.load_pretraining(Path(config.init), model).missing
-    ):
+    elif not isinstance(model, Seq2SeqModel) and (not config.init or MLM_BIAS in hf.load_pretraining(Path(config.init), model).missing):
         model.mlm_head.start_from_frequencies(torch.from_numpy(data.shards.token_counts()))
     return model
 
@@ -111,10 +178,13 @@ def build_model(config: TrainConfig, data: Data) -> Model:
 def fresh_state(config: TrainConfig, data: Data, world: World, device: torch.device, precision: str) -> TrainState:
     """Step 0 of a run: model on its device and spread over the ranks, optimizer, averaged weights."""
     model = build_model(config, data).to(device)
-    parallel = parallelize(model, losses, config.runtime, world, precision)
+    constant = constant_parameters(model, config.method) if isinstance(model, TaskModel) else frozenset[str]()
+    call = partial(losses, method=config.method)
+    parallel = parallelize(model, call, config.runtime, world, precision, constant)
     state = TrainState(parallel, build_optimizer(parallel.model, config.optimizer, model.config.num_layers))
     if config.optimizer.ema_decay is not None:
-        state.ema = {name: parameter.detach().clone() for name, parameter in parallel.model.named_parameters()}
+        changing = ((name, p) for name, p in parallel.model.named_parameters() if name not in constant)
+        state.ema = {name: parameter.detach().clone() for name, parameter in changing}
     return state
 
 
@@ -122,12 +192,38 @@ def export(config: TrainConfig, weights: Mapping[str, Tensor], folder: Path) -> 
     """Write whole `weights` as a transformers folder with its tokenizer."""
     with torch.device("meta"):  # takes the given tensors for its own: nothing is allocated
         model = empty_model(config)
-    model.load_state_dict(weights, assign=True)
     if isinstance(model, TaskModel):
-        hf.export_task_model(model, model.config, config.batch.row_length, folder)
-    elif isinstance(model, SequenceClassifier):
+        _export_tasks(config, model, weights, folder)
+        return
+    model.load_state_dict(weights, assign=True)
+    tokens = tokenizer.load(Path(config.tokenizer))
+    if isinstance(config.task, Seq2SeqTask | CausalTask):
+        assert isinstance(model, Seq2SeqModel | PretrainingModel)
+        export_writing(model, config.task, tokens, config.batch.row_length, folder)
+        return
+    if isinstance(model, SequenceClassifier):
         assert isinstance(config.objective, SequenceObjective)
         hf.export_classifier(model, model.config, config.objective.labels, folder)
-    else:
+    elif not isinstance(model, Seq2SeqModel):
         hf.export_pretraining(model, model.config, folder)
-    hf.export_tokenizer(tokenizer.load(Path(config.tokenizer)), model.config, folder)
+    hf.export_tokenizer(tokens, model.config, folder)
+
+
+def _export_tasks(config: TrainConfig, model: TaskModel, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """The run's own task into `folder`, and each auxiliary one beside it, into a folder of its name and the head's."""
+    tokens, method, longest = tokenizer.load(Path(config.tokenizer)), config.method, config.batch.row_length
+    plain = weights if method.lora is None else merged(weights, method.lora)
+    by_head = split_heads(plain)
+    with torch.device("meta"):
+        models = {"": model, **{each.name: auxiliary_model(model.config, each) for each in config.auxiliary}}
+        add_virtual(model, method)
+    for name, each in models.items():
+        place = folder if not name else folder.with_name(f"{folder.name}-{name}")
+        each.load_state_dict(by_head[name], assign=True)
+        if is_own(method):
+            export_own(each, method, longest, place)
+        else:
+            hf.export_task_model(each, each.config, longest, place)
+        if method.lora is not None:
+            write_adapter(weights, method.lora, each.config.family, hf.kind_of(each.task), place)
+        hf.export_tokenizer(tokens, each.config, place)

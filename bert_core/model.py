@@ -49,7 +49,9 @@ class Embeddings(nn.Module):
         """(B, T, C); `words` (B, T, E) are those of the batch, where somebody looked them up before."""
         embedded: Tensor = self.word(batch.input_ids) if words is None else words  # (B, T, E)
         if self.token_type is not None:
-            embedded = embedded + self.token_type(batch.token_type_ids)
+            # RoBERTa has one type: the second text of a pair is of it too.
+            types = batch.token_type_ids.clamp(max=0) if self.token_type.num_embeddings == 1 else batch.token_type_ids
+            embedded = embedded + self.token_type(types)
         if self.position is not None:
             embedded = embedded + self.position(batch.position_ids + self.position_offset)
         if self.norm is not None:

@@ -58,7 +58,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig, num_layers: int) 
     Build it after the model was split over ranks, because that replaces parameters.
     """
     blocks = min(
-        num_layers, 1 + max((n for name, _ in model.named_parameters() if (n := _block(name)) >= 0), default=0)
+        num_layers, 1 + max((n for name, _ in model.named_parameters() if (n := block_of(name)) >= 0), default=0)
     )
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     groups: dict[tuple[bool, float, float], dict[str, Any]] = {}
@@ -116,13 +116,13 @@ def _parts(name: str, shapes: dict[str, torch.Size]) -> int:
     return 1
 
 
-def _block(name: str) -> int:
+def block_of(name: str) -> int:
     """The number of the block that a parameter belongs to, or -1."""
     block = re.match(r"encoder\.\w+\.(\d+)\.", name)
     return int(block[1]) if block else -1
 
 
 def _depth_below_head(name: str, blocks: int) -> int:
-    if (block := _block(name)) >= 0:
+    if (block := block_of(name)) >= 0:
         return blocks - block
     return blocks + 1 if name.startswith("encoder.") else 0

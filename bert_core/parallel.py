@@ -42,6 +42,8 @@ class Parallel:
     world: World
     strategy: Strategy
     """`replicate` where there is one rank, whatever was asked for."""
+    constant: frozenset[str] = frozenset()
+    """Parameters that never change, and are no part of `full_state`: whoever loads it has them already."""
 
     @contextmanager
     def micro_batch(self, *, last: bool) -> Iterator[None]:
@@ -94,11 +96,11 @@ class Parallel:
     def full_state(self, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(model, optimizer) on rank 0, as `whole` gives them; elsewhere two empty dicts. All ranks must call it.
 
-        The first is the model's state dict, the second `optimizer_state.optimizer_tensors`.
+        The first is the model's state dict without what is `constant`, the second `optimizer_state.optimizer_tensors`.
         """
         self._reshard()
         state = optimizer_tensors(optimizer, self.model.named_parameters(), whole=self._kept)
-        return self.whole(self.model.state_dict()), state if self.world.rank == 0 else {}
+        return self.whole(self._changing()), state if self.world.rank == 0 else {}
 
     def load_full_state(
         self, optimizer: torch.optim.Optimizer, model: Mapping[str, Tensor], state: Mapping[str, Tensor]
@@ -110,7 +112,7 @@ class Parallel:
             RuntimeError: a tensor has another shape.
         """
         self._reshard()
-        self.fill(self.model.state_dict(), model)
+        self.fill(self._changing(), model)
         # One parameter after the other: at no time does a rank hold another whole state.
         by_parameter = groupby(self._from_rank_0(dict(sorted(state.items()))), lambda item: item[0].rpartition(".")[0])
         for _, tensors in by_parameter:
@@ -149,6 +151,9 @@ class Parallel:
             self._reshard()
             _swap(parameters, values)
 
+    def _changing(self) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in self.model.state_dict().items() if name not in self.constant}
+
     def _kept(self, tensor: Tensor) -> Tensor:
         """The whole of `tensor` on rank 0's CPU; nothing elsewhere, once this rank has given its share."""
         value = whole(tensor.detach())
@@ -179,7 +184,14 @@ class Parallel:
 Call = Callable[[Any, Any], Any]
 
 
-def parallelize(model: nn.Module, call: Call, runtime: RuntimeConfig, world: World, precision: str) -> Parallel:
+def parallelize(
+    model: nn.Module,
+    call: Call,
+    runtime: RuntimeConfig,
+    world: World,
+    precision: str,
+    constant: frozenset[str] = frozenset(),
+) -> Parallel:
     """Apply `runtime` to `model`, in place where it can be. Weights must be equal on all ranks and on their device.
 
     Args:
@@ -190,6 +202,7 @@ def parallelize(model: nn.Module, call: Call, runtime: RuntimeConfig, world: Wor
         precision: "bf16": under fsdp on GPUs parameters travel in bf16 and gradients in fp32, half the bytes of a
             gather. Call the module under autocast to bf16 there, as without fsdp. On CPUs bf16 is a matter of matrix
             products alone, so parameters travel as they are.
+        constant: see `Parallel`.
     """
     encoder: Any = model.encoder
     blocks = list(encoder.layers if hasattr(encoder, "layers") else encoder.layer)  # the latter: transformers' XLNet
@@ -200,11 +213,11 @@ def parallelize(model: nn.Module, call: Call, runtime: RuntimeConfig, world: Wor
             block.forward = _recomputed(block.forward)
     module = _Called(model, call)
     if world.size == 1 or runtime.parallel == "replicate":
-        return Parallel(model, module, world, "replicate")
+        return Parallel(model, module, world, "replicate", constant)
     if runtime.parallel == "ddp":
-        return Parallel(model, _data_parallel(module), world, "ddp")
+        return Parallel(model, _data_parallel(module), world, "ddp", constant)
     _shard_fully(module, blocks, world, precision)
-    return Parallel(model, module, world, "fsdp")
+    return Parallel(model, module, world, "fsdp", constant)
 
 
 class _Called(nn.Module):

@@ -1,4 +1,4 @@
-"""Softmax and mean over groups of rows of different sizes, as packed rows have them."""
+"""Softmax, mean and identity of groups of rows of different sizes, as packed rows have them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,29 @@ def segment_mean(states: Tensor, spans: Tensor) -> Tensor:
     Args:
         spans: (N, 2) int64: first row, and the one after the last; they do not overlap.
     """
+    owners, _, at = _members(spans)
+    lengths = (spans[:, 1] - spans[:, 0]).unsqueeze(1)
+    return states.new_zeros(len(spans), states.shape[1]).index_add(0, owners, states[at]) / lengths
+
+
+def segment_fingerprints(ids: Tensor, spans: Tensor) -> Tensor:
+    """(N,) int64, equal for stretches of `ids` (M,) that are equal; of others, hardly a pair ever is."""
+    owners, within, at = _members(spans)
+    placed = _mixed(_mixed(within + 1) + ids[at])
+    return torch.zeros(len(spans), dtype=torch.int64, device=ids.device).index_add(0, owners, placed)
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """The finaliser of SplitMix64 (Steele et al., 2014), its shifts arithmetic: products wrap around."""
+    x = x * -7046029254386353131
+    x = (x ^ (x >> 30)) * -4658895280553007687
+    return x ^ (x >> 27)
+
+
+def _members(spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each row in a stretch: the number of the stretch, the row's place in it, and its index."""
     lengths = spans[:, 1] - spans[:, 0]
     owners = torch.repeat_interleave(torch.arange(len(spans), device=spans.device), lengths)
     before = torch.cumsum(lengths, 0) - lengths
     within = torch.arange(len(owners), device=spans.device) - before[owners]
-    rows = states[spans[:, 0][owners] + within]
-    return states.new_zeros(len(spans), states.shape[1]).index_add(0, owners, rows) / lengths.unsqueeze(1)
+    return owners, within, spans[:, 0][owners] + within

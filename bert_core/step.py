@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bert_core.config import OptimizerConfig
+from bert_core.config import MethodConfig, OptimizerConfig
 from bert_core.data import Batch
 from bert_core.distributed import World
 from bert_core.heads import PretrainingModel, PretrainingOutput, SequenceClassifier
 from bert_core.loss import Loss, linear_cross_entropy
+from bert_core.methods.objective import task_counted, task_losses
+from bert_core.methods.out_of_memory import OUT_OF_MEMORY, is_out_of_memory
+from bert_core.methods.passes import Pass, added_losses, passes
 from bert_core.nonfinite import NonFiniteLossError
 from bert_core.optim import update
 from bert_core.parallel import Parallel
 from bert_core.precision import compute
+from bert_core.seq2seq import Seq2SeqModel
 from bert_core.task_models import TaskModel
 
 __all__ = [
@@ -36,6 +41,9 @@ __all__ = [
 
 Beat = Callable[[int, str], None]
 """Tells the watchdog where this rank is: step and stage."""
+Halve = Callable[[Sequence[Batch], str], Sequence[Batch]]
+"""Given this rank's micro batches, and why they do not fit into memory: the same samples in smaller ones."""
+NO_METHOD = MethodConfig()
 
 
 @dataclass
@@ -104,18 +112,23 @@ class StepFigures:
 
 def counted_losses(batch: Batch, model: torch.nn.Module) -> dict[str, int]:
     """Named losses of a batch, each with its number of predictions; read where the batch is on the host."""
+    if isinstance(model, Seq2SeqModel):
+        return model.counted(cast(Any, batch))
     if isinstance(model, TaskModel):
-        return model.counted(batch)
+        return task_counted(model, batch)
     if isinstance(model, SequenceClassifier):
         return {"sequence": batch.num_labelled}
     has_pairs = isinstance(model, PretrainingModel) and model.pair_head is not None
     return {"mlm": batch.num_predictions} | ({"pairs": batch.num_labelled} if has_pairs else {})
 
 
-def losses(model: torch.nn.Module, batch: Batch) -> dict[str, Loss]:
+def losses(model: torch.nn.Module, asked: Batch | Pass, method: MethodConfig = NO_METHOD) -> dict[str, Loss]:
     """Named losses: "mlm" (also of causal and permuted words) and "pairs" when pretraining, the task's otherwise."""
+    if isinstance(model, Seq2SeqModel):
+        return {name: Loss(*each) for name, each in model.losses(cast(Any, asked)).items()}
     if isinstance(model, TaskModel):
-        return model.losses(batch)
+        return task_losses(model, asked, method.rdrop_alpha)
+    batch = asked.batch if isinstance(asked, Pass) else asked
     output = model(batch)
     if not isinstance(output, PretrainingOutput):
         return {"sequence": _cross_entropy(output, batch.sample_labels)}
@@ -135,37 +148,87 @@ def measure_gradients(
     world: World,
     device: torch.device,
     beat: Beat,
+    method: MethodConfig = NO_METHOD,
+    halve: Halve | None = None,
 ) -> StepFigures:
     """Forward and backward over this rank's share of the global batch, cut into micro batches; gradients summed.
 
     Each loss is normalised by its global count of predictions, so the result does not depend on how the batch is cut
     into ranks and micro batches. Dropout is seeded by (seed, step, rank, micro batch): a resumed run draws what the
     uninterrupted one would have. Nothing here waits for the device.
+
+    Args:
+        method: losses besides the task's have its count of predictions.
+        halve: asked for smaller micro batches where memory does not suffice; the step then begins anew, on this rank
+            alone. None: that is an error.
     """
     parallel = state.parallel
     parallel.model.train()
     counted = [counted_losses(batch, parallel.model) for batch in batches]
-    names = tuple(counted[0])
-    local = [sum(each[name] for each in counted) for name in names]
+    added = added_losses(method)
+    names = (*counted[0], *added)
+    local = [sum(each[name] for each in counted) for name in counted[0]]
+    local += [local[0]] * len(added)
     local += [sum(batch.num_tokens for batch in batches), sum(batch.input_ids.numel() for batch in batches)]
     beat(state.step, "reduce")
     counts = world.sum(torch.tensor(local, dtype=torch.float64, device=device))
-    divisors = counts.clamp(min=1).float()
-    totals = torch.zeros(len(names), dtype=torch.float64, device=device)
-    state.optimizer.zero_grad(set_to_none=True)
-    for number, batch in enumerate(batches):
-        beat(state.step, "forward")
-        torch.manual_seed(_mix(seed, state.step, world.rank, number))
-        with parallel.micro_batch(last=number == len(batches) - 1):
-            with compute(precision, device):
-                named = parallel.module(batch.to(device))
-                loss = torch.stack([named[name].total / divisors[i] for i, name in enumerate(names)]).sum()
-            totals += torch.stack([named[name].total.detach() for name in names])
-            loss.backward()
+    divisors = dict(zip(names, counts.clamp(min=1).float(), strict=False))
+    totals, cause = None, ""
+    while totals is None:
+        if cause and halve is not None:  # outside of the handler, whose traceback holds the activations
+            gc.collect()
+            batches = halve(batches, cause)
+        state.optimizer.zero_grad(set_to_none=True)
+        try:
+            totals = _accumulate(state, batches, divisors, method, precision, (seed, state.step, world.rank), beat)
+        except OUT_OF_MEMORY as error:
+            if halve is None or not is_out_of_memory(error):
+                raise
+            cause = str(error).splitlines()[0]
     beat(state.step, "reduce")
     parallel.reduce_gradients(_rows_looked_up(parallel.model, batches))
     values = torch.cat([world.sum(totals.clone()), counts, parallel.grad_norm().double().reshape(1)])
     return StepFigures(names, values, totals)
+
+
+def _accumulate(
+    state: TrainState,
+    batches: Sequence[Batch],
+    divisors: dict[str, Tensor],
+    method: MethodConfig,
+    precision: Literal["fp32", "bf16"],
+    key: tuple[int, int, int],
+    beat: Beat,
+) -> Tensor:
+    """The gradients of this rank's batches, and (losses,) float64, its share of the losses; ranks do not meet here."""
+    parallel, device = state.parallel, next(iter(divisors.values())).device
+    totals = torch.zeros(len(divisors), dtype=torch.float64, device=device)
+    for number, batch in enumerate(batches):
+        draws = torch.Generator().manual_seed(_mix(*key, number, 1))
+        for each in passes(method.adversarial, batch.to(device), _embedding_size(parallel.model), draws):
+            beat(state.step, "forward")
+            torch.manual_seed(_mix(*key, number))  # all passes see one dropout (Zhu et al., 2020, section 3.3)
+            with parallel.micro_batch(last=each.is_last and number == len(batches) - 1):
+                with compute(precision, device):
+                    named = parallel.module(each if each.delta is not None else each.batch)
+                    loss = torch.stack(
+                        [part.total * each.weight / divisors[name] for name, part in named.items()]
+                    ).sum()
+                if each.learns:
+                    part = torch.stack(
+                        [named[name].total.detach() if name in named else loss.new_zeros(()) for name in divisors]
+                    )
+                    totals += part * each.weight
+                    loss.backward()
+                else:
+                    assert each.delta is not None
+                    (each.delta.grad,) = torch.autograd.grad(loss, [each.delta])
+    return totals
+
+
+def _embedding_size(model: torch.nn.Module) -> int:
+    """Width of the word embeddings of a task's model; others have no words to move."""
+    return model.config.embedding_size or model.config.hidden_size if isinstance(model, TaskModel) else 0
 
 
 def apply_gradients(state: TrainState, figures: StepFigures, *, lr: float, optimizer: OptimizerConfig) -> None:
@@ -233,6 +296,8 @@ def _any(value: bool, world: World, device: torch.device) -> bool:
 
 
 def _without_labels(batch: Batch) -> Batch:
+    if not isinstance(batch, Batch):  # of sources and targets
+        return replace(batch, predict_positions=batch.predict_positions[:0], predict_labels=batch.predict_labels[:0])
     return replace(
         batch,
         predict_positions=batch.predict_positions[:0],
@@ -261,14 +326,16 @@ def _rows_looked_up(model: torch.nn.Module, batches: Sequence[Batch]) -> dict[to
         return {}
     words = model.encoder.embeddings.word.weight
     assert isinstance(words, torch.nn.Parameter)
-    return {words: torch.cat([batch.input_ids.flatten() for batch in batches])}
+    scored = torch.tensor(getattr(model, "word_ids", ()), dtype=torch.int64)  # of a cloze, by the masked-word head
+    return {words: torch.cat([scored, *(batch.input_ids.flatten() for batch in batches)])}
 
 
 @torch.no_grad()
 def _update_average(state: TrainState, decay: float) -> None:
     assert state.ema is not None
     for name, parameter in state.model.named_parameters():
-        state.ema[name].lerp_(parameter, 1 - decay)
+        if name in state.ema:
+            state.ema[name].lerp_(parameter, 1 - decay)
 
 
 def _mix(*numbers: int) -> int:

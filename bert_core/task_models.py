@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from math import hypot
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from bert_core.dropout import Dropout
 from bert_core.heads import Pooler
 from bert_core.loss import Loss
 from bert_core.model import Encoder
-from bert_core.segments import segment_log_softmax, segment_mean
+from bert_core.segments import segment_fingerprints, segment_log_softmax, segment_mean
 
 MIN_DEVIATION = 1e-6
 
@@ -107,21 +108,29 @@ class ClassModel(TextModel):
 
     @property
     def center_and_spread(self) -> tuple[float, float]:
-        """Of the training side's numbers. The head learns standardised ones: a number of any scale is as easy."""
-        spread = self.statistics.get("deviation", 1.0)
-        return self.statistics.get("mean", 0.0), spread if spread > MIN_DEVIATION else 1.0
+        """Of the training side's numbers. The head learns standardised ones: a number of any scale is as easy.
+
+        A head without a bias could not give the center back: around 0 then, as far as the numbers are from it.
+        """
+        center, spread = self.statistics.get("mean", 0.0), self.statistics.get("deviation", 1.0)
+        if self.classifier.bias is None:
+            center, spread = 0.0, hypot(center, spread)
+        return center, spread if spread > MIN_DEVIATION else 1.0
 
     def loss_of(self, output: Tensor, batch: Batch) -> Loss:
         task, targets = self.task, _targets(batch)
         known = batch.sample_labels >= 0
         if task.kind == "regression":
             center, spread = self.center_and_spread
-            distance = (output.squeeze(1) - (targets[:, 0] - center) / spread) ** 2
+            distance = (output.squeeze(1) - (targets[:, 0].nan_to_num(0) - center) / spread) ** 2
             return Loss(torch.where(known, distance, 0.0).sum(), known.sum() * 0)
         if task.kind == "multi":
             targets = targets.nan_to_num(0)
-            each = F.binary_cross_entropy_with_logits(output, targets, reduction="none")
-            each = self._focused(each, torch.exp(-each)) * self._weights(output.device, targets)
+            smoothed = targets + task.label_smoothing * (0.5 - targets)
+            each = F.binary_cross_entropy_with_logits(output, smoothed, reduction="none")
+            if task.focal_gamma:
+                each = self._focused(each, torch.where(targets > 0.5, output, -output).sigmoid())
+            each = each * self._weights(output.device, targets)
             right = ((output > 0) == (targets > 0.5)).all(dim=1) & known
             return Loss(torch.where(known, each.mean(dim=1), 0.0).sum(), right.sum())
         labels = batch.sample_labels
@@ -135,6 +144,14 @@ class ClassModel(TextModel):
             each = each * self._class_weights(output.device)[labels.clamp(min=0)]
         return Loss(each.sum(), (output.detach().argmax(-1) == labels).sum())
 
+    @torch.no_grad()
+    def standardise_head(self) -> None:
+        """Of a regression: a head that was read from a folder, and gives numbers as they are, for standardised ones."""
+        center, spread = self.center_and_spread
+        self.classifier.weight /= spread
+        if self.classifier.bias is not None:
+            self.classifier.bias.sub_(center).div_(spread)
+
     def log_probabilities(self, output: Tensor, batch: Batch) -> Tensor | None:
         if self.task.kind == "single":
             return output.log_softmax(-1)
@@ -144,7 +161,7 @@ class ClassModel(TextModel):
 
     def _focused(self, loss: Tensor, probability: Tensor) -> Tensor:
         """Lin et al., 2017, arXiv:1708.02002, section 3.2: what is right already counts less."""
-        return loss * (1 - probability).clamp(min=0) ** self.task.focal_gamma if self.task.focal_gamma else loss
+        return loss * (1 - probability).clamp(min=0) ** self.task.focal_gamma
 
     def _class_weights(self, device: torch.device) -> Tensor:
         """(K,): examples / (classes * examples of the class), as scikit-learn's "balanced"."""
@@ -286,30 +303,37 @@ class EmbeddingModel(TaskModel):
 
     def loss_of(self, output: Tensor, batch: Batch) -> Loss:
         """in_batch: of all second and third texts of the micro batch, each first text's partner is its own (Henderson
-        et al., 2017, arXiv:1705.00652); one with the same tokens elsewhere in the batch does not count against it."""
-        examples = _examples(batch)
-        first = torch.searchsorted(examples, torch.arange(len(batch.sample_ids), device=examples.device))
+        et al., 2017, arXiv:1705.00652); one with the same tokens elsewhere in the batch does not count against it, and
+        a text whose second is no partner looks for none."""
+        first = self._first(batch)
         a, b = output[first], output[first + 1]
         if self.task.loss == "cosine":
             scores = _targets(batch)[first, 0]
             known = ~scores.isnan()
-            distance = ((a * b).sum(-1) - scores) ** 2
+            distance = ((a * b).sum(-1) - scores.nan_to_num(0)) ** 2
             return Loss(torch.where(known, distance, 0.0).sum(), known.sum() * 0)
-        is_other = torch.ones(len(examples), dtype=torch.bool, device=examples.device)
+        is_other = torch.ones(len(output), dtype=torch.bool, device=output.device)
         is_other[first] = False
-        others = output[is_other]
-        similarity = self.task.scale * a @ others.t()  # (E, texts that are not first)
         own = torch.cumsum(is_other, 0)[first + 1] - 1
-        same = b.detach() @ others.detach().t() > 1 - 1e-6
+        texts = segment_fingerprints(batch.input_ids.flatten(), _spans(batch))
+        same = texts[first + 1, None] == texts[is_other]
         same[torch.arange(len(own)), own] = False
+        with torch.autocast(output.device.type, enabled=False):  # a cosine of 8 bits, times 20, is off by 0.08
+            similarity = self.task.scale * a @ output[is_other].t()  # (E, texts that are not first)
         similarity = similarity.masked_fill(same, -torch.inf)
-        return Loss(F.cross_entropy(similarity, own, reduction="sum"), (similarity.detach().argmax(-1) == own).sum())
+        seeks = _targets(batch)[first, 1] > 0.5
+        each = F.cross_entropy(similarity, own, reduction="none")
+        right = (similarity.detach().argmax(-1) == own) & seeks
+        return Loss(torch.where(seeks, each, 0.0).sum(), right.sum())
 
     def count(self, batch: Batch) -> int:
-        if self.task.loss == "in_batch":
-            return len(batch.sample_ids)
-        first = torch.searchsorted(_examples(batch), torch.arange(len(batch.sample_ids)))
-        return int((~_targets(batch)[first, 0].isnan()).sum())
+        targets = _targets(batch)[self._first(batch)]
+        return int((targets[:, 1] > 0.5).sum() if self.task.loss == "in_batch" else (~targets[:, 0].isnan()).sum())
+
+    def _first(self, batch: Batch) -> Tensor:
+        """(E,): which of the sequences is each example's first."""
+        examples = _examples(batch)
+        return torch.searchsorted(examples, torch.arange(len(batch.sample_ids), device=examples.device))
 
 
 def task_model(config: ModelConfig, task: Task, statistics: Mapping[str, Any] | None = None) -> TaskModel:

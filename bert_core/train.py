@@ -68,12 +68,12 @@ def run(
         state, data, beat = this.state, this.data, this.watchdog.beat
         if this.held_out and not state.first_eval:
             this.evaluate()
-        loader = stack.enter_context(this.loader())
         is_saved_for_preemption = False
         while state.step < data.total_steps and not this.is_patience_gone:
             started = time.perf_counter()
             beat(state.step, "data")
-            micro_batches = loader.micro_batches(state.step)
+            this.thaw()
+            micro_batches = this.loader.micro_batches(state.step)
             this.journal.order(state.step, [sample for batch in micro_batches for sample in batch.sample_ids])
             figures = measure_gradients(
                 state,
@@ -83,6 +83,8 @@ def run(
                 world=this.world,
                 device=this.device,
                 beat=beat,
+                method=config.method,
+                halve=this.halve,
             )
             this.refuse_nonfinite(figures, micro_batches)
             lr = learning_rate(config.optimizer, state.step, data.total_steps)

@@ -20,15 +20,21 @@ from bert_core.config import HOW_IT_RUNS, ModelConfig, TrainConfig
 from bert_core.data import Batch, Loader
 from bert_core.distributed import World
 from bert_core.features import FEATURES
-from bert_core.files import write_json
+from bert_core.files import file_sha256, write_json
 from bert_core.flops import peak_flops, shape_of, training_flops
 from bert_core.journal import Journal, read_metrics
+from bert_core.methods.freezing import first_learning, set_learning, tensors_sha256
+from bert_core.methods.out_of_memory import smaller_micro_rows
+from bert_core.methods.passes import num_passes
 from bert_core.mirror import Mirror
 from bert_core.nonfinite import find_nonfinite, stop_or_skip
 from bert_core.precision import resolve
 from bert_core.progress import Throughput, process_figures
 from bert_core.retention import Keep
+from bert_core.seq2seq import Seq2SeqModel
+from bert_core.seq2seq_flops import seq2seq_flops
 from bert_core.step import StepFigures, TrainState, averaged_weights, evaluate
+from bert_core.task_models import TaskModel
 from bert_core.watchdog import Watchdog
 
 Report = Callable[[dict[str, Any], Path | None], None]
@@ -55,6 +61,8 @@ class TrainingRun:
     world: World
     device: torch.device
     precision: Literal["fp32", "bf16"]
+    identity: dict[str, Any]
+    """What decides the weights, as a checkpoint keeps it."""
     shape: ModelConfig
     data: Data
     held_out: Data | None
@@ -65,6 +73,9 @@ class TrainingRun:
     """Rank 0's."""
     mirror: Mirror | None
     throughput: Throughput
+    loader: Loader
+    micro_rows: int | None
+    """Rows of a micro batch: as configured, or as few as memory made it."""
     unread: list[Unread]
     last: dict[str, float]
     """Figures of the last step that was read."""
@@ -80,7 +91,8 @@ class TrainingRun:
         held_out = build_data(config, config.eval_data) if config.eval_data else None
         state = fresh_state(config, data, world, device, precision)
         mirror = Mirror(mirror_uri) if mirror_uri else None
-        _resume(config, state, work_dir, world, mirror)
+        identity = _identity(config, state)
+        _resume(identity, state, work_dir, world, mirror)
         journal = Journal(work_dir / "metrics.jsonl", state.step, world, log_order=config.runtime.log_order)
         watchdog = stack.enter_context(
             Watchdog(work_dir / "ranks", world.rank, world.size, config.runtime.hang_timeout_s)
@@ -90,13 +102,15 @@ class TrainingRun:
             keep = Keep(config.keep_checkpoints, config.keep == "best", config.keep_every_tokens)
             writer = stack.enter_context(CheckpointWriter(work_dir / "checkpoints", keep, mirror=mirror))
         left = data.positions_before(data.total_steps) - data.positions_before(state.step)
-        return cls(
+        micro_rows = config.runtime.micro_rows
+        this = cls(
             config,
             work_dir,
             report,
             world,
             device,
             precision,
+            identity,
             model_shape(config),
             data,
             held_out,
@@ -106,19 +120,38 @@ class TrainingRun:
             writer,
             mirror,
             Throughput(left, peak_flops(device, precision)),
+            _loader(config, data, world, micro_rows),
+            micro_rows,
             [],
             {},
         )
+        stack.callback(lambda: this.loader.close())
+        return this
 
-    def loader(self) -> Loader:
-        world, runtime = self.world, self.config.runtime
-        return Loader(
-            self.data,
-            rank=world.rank,
-            world=world.size,
-            micro_rows=runtime.micro_rows,
-            workers=runtime.loader_workers,
-        )
+    def thaw(self) -> None:
+        """Let learn what learns in the step to come."""
+        model, method = self.state.model, self.config.method
+        if method.unfreeze is not None and isinstance(model, TaskModel):
+            set_learning(model, first_learning(method, self.shape, self.state.step, self.data.total_steps))
+
+    def halve(self, batches: Sequence[Batch], cause: str) -> Sequence[Batch]:
+        """This rank's samples of the step in micro batches of half as many rows, as those of all later steps.
+
+        Raises:
+            OutOfMemoryError: no smaller ones can be made.
+        """
+        rows, smaller = self.micro_rows or max(len(batch.input_ids) for batch in batches), batches
+        while len(smaller) <= len(batches):
+            self.micro_rows = rows = smaller_micro_rows(rows, self.state.parallel.strategy, cause)
+            smaller = self.data.micro_batches(self.state.step, self.world.rank, self.world.size, rows)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        reason = f"a batch did not fit into memory; from now on micro batches of {rows} rows are added up ({cause})"
+        self.journal.write({**self._line("halved", {}), "micro_rows": rows, "reason": reason})
+        print(f"halved: {reason}", flush=True)
+        self.loader.close()
+        self.loader = _loader(self.config, self.data, self.world, rows)
+        return smaller
 
     def is_due(self, every_steps: int, every_positions: int | None) -> bool:
         """Whether the step just done reaches the next multiple of so many positions or, without these, steps."""
@@ -172,7 +205,10 @@ class TrainingRun:
 
     def flops(self, batches: Sequence[Batch]) -> float:
         """Of this rank's step."""
-        return float(training_flops(self.shape, shape_of(self.shape, batches)))
+        if isinstance(self.state.model, Seq2SeqModel):
+            return float(seq2seq_flops(self.state.model, batches))
+        once = training_flops(self.shape, shape_of(self.shape, batches))
+        return float(once * num_passes(self.config.method))
 
     def count(self, figures: StepFigures, flops: float, seconds: float) -> None:
         """Add up what the step did. A GPU's figures are read where somebody wants them: reading waits for the GPU."""
@@ -184,8 +220,8 @@ class TrainingRun:
     def settle(self) -> None:
         for step, figures, flops, seconds in self.unread:
             if self.device.type != "cpu" and not bool(figures.finite):  # nothing was changed: found_inf on the device
-                world, micro_rows = self.world, self.config.runtime.micro_rows
-                self._refuse(step, figures, self.data.micro_batches(step, world.rank, world.size, micro_rows))
+                world = self.world
+                self._refuse(step, figures, self.data.micro_batches(step, world.rank, world.size, self.micro_rows))
             values = figures.read()
             tokens, positions = int(values.pop("step_tokens")), int(values.pop("step_positions"))
             if math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"]):  # JSON has no NaN
@@ -242,7 +278,7 @@ class TrainingRun:
                 state.step,
                 tensors,
                 progress={name: getattr(state, name) for name in TrainState.COUNTERS},
-                identity=_identity(self.config),
+                identity=self.identity,
                 positions=self.data.positions_before(state.step),
                 loss=state.best["loss"] if state.best.get("step") == state.step else None,
             )
@@ -282,35 +318,57 @@ class TrainingRun:
             "padding_share": state.padding / max(1, state.tokens + state.padding),
             "world_size": world.size,
             "precision": self.precision,
+            "parameters": sum(p.numel() for p in state.model.parameters()),
+            "trained_parameters": sum(
+                p.numel() for name, p in state.model.named_parameters() if name not in state.parallel.constant
+            ),
             "cpu_kernels": self.device.type == "cpu" and kernels.available(),
             "eval_before": state.first_eval,
             "eval_after": {k: v for k, v in evals[-1].items() if k.endswith(("loss", "accuracy"))} if evals else {},
             "best": state.best,
             **process_figures(self.device),
         }
-        weights = state.parallel.whole(state.ema if state.ema is not None else state.model.state_dict())
+        weights = state.parallel.whole({**state.model.state_dict(), **(state.ema or {})})
         if world.rank == 0:
             if config.keep == "best" and state.best:
                 best, _ = checkpoint.best_valid(self.work_dir / "checkpoints", self.mirror)
                 if best is not None:  # on a full disk not the very best, or none
                     summary["best"] = {"loss": best.loss, "step": best.step}
-                    weights = best.tensors("average" if best.has("average") else "model")
+                    weights |= best.tensors("average" if best.has("average") else "model")
             export(config, weights, self.work_dir / "model")
             write_json(self.work_dir / "summary.json", summary)
         world.barrier()
         return summary
 
 
-def _identity(config: TrainConfig) -> dict[str, Any]:
-    """What decides the weights: the config, with data by its index's hash and not by where it lies."""
+def _loader(config: TrainConfig, data: Data, world: World, micro_rows: int | None) -> Loader:
+    workers = config.runtime.loader_workers
+    return Loader(data, rank=world.rank, world=world.size, micro_rows=micro_rows, workers=workers)
+
+
+def _identity(config: TrainConfig, state: TrainState) -> dict[str, Any]:
+    """What decides the weights: the config, with data by its index's hash and not by where it lies, and those weights
+    that a checkpoint leaves out. All ranks must call it; rank 0's is whole."""
     index = Path(config.train_data) / ("shards.json" if config.objective else FEATURES)
+    where = {"train_data", "eval_data", "tokenizer", "init", "method", "auxiliary"}
+    parallel = state.parallel
+    kept = {name: p for name, p in parallel.model.named_parameters() if name in parallel.constant}
     return {
-        **config.model_dump(mode="json", exclude={"train_data", "eval_data", "tokenizer", "init", *HOW_IT_RUNS}),
+        **config.model_dump(mode="json", exclude={*where, *HOW_IT_RUNS}),
+        "method": config.method.chosen,
+        "auxiliary": {
+            each.name: {
+                **each.model_dump(mode="json", exclude={"train_data"}),
+                "train_data_sha256": file_sha256(Path(each.train_data) / FEATURES),
+            }
+            for each in config.auxiliary
+        },
         "train_data_sha256": hashlib.sha256(index.read_bytes()).hexdigest(),
+        **({"constant_sha256": tensors_sha256(parallel.whole(kept))} if kept else {}),
     }
 
 
-def _resume(config: TrainConfig, state: TrainState, work_dir: Path, world: World, mirror: Mirror | None) -> None:
+def _resume(identity: dict[str, Any], state: TrainState, work_dir: Path, world: World, mirror: Mirror | None) -> None:
     """Rank 0 reads the newest valid checkpoint and sends the others their share; where there is none, nothing."""
     found, tensors = None, {}
     if world.rank == 0:
@@ -318,7 +376,7 @@ def _resume(config: TrainConfig, state: TrainState, work_dir: Path, world: World
         for fault in faults:
             print(f"checkpoint passed over: {fault}", flush=True)
         if found is not None:
-            checkpoint.require_same_run(found, _identity(config))
+            checkpoint.require_same_run(found, identity)
             print(f"resuming from {found.path.name}", flush=True)
             tensors = {name: found.tensors(name) for name in ("model", "optimizer", "average") if found.has(name)}
     progress = world.broadcast_object(None if found is None else {**found.progress, "step": found.step})

@@ -7,10 +7,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from bert_core.config.base import Config
+from bert_core.config.method import MethodConfig
 from bert_core.config.model import ModelConfig
 from bert_core.config.objective import Objective
 from bert_core.config.optimizer import OptimizerConfig
-from bert_core.config.task import Task
+from bert_core.config.task import TASK_TYPES, SequenceTask, Task
 
 Precision = Annotated[
     Literal["fp32", "bf16", "auto"],
@@ -132,6 +133,15 @@ HOW_IT_RUNS = frozenset({"runtime", "log_every", "checkpoint_every", "keep_check
 """Keys of a `StepsConfig` that decide no weight: they may change between two attempts of one run."""
 
 
+class AuxiliaryTask(Config):
+    """Another task that is learned on the same encoder."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="of its head: the folder model-<name> holds it")
+    task: Task
+    train_data: str = Field(description="folder of features")
+    weight: float = Field(1.0, gt=0, description="its steps for each step of the run's own task")
+
+
 class TrainConfig(StepsConfig):
     """Everything that decides the weights of one training run, apart from the bytes of its inputs."""
 
@@ -141,6 +151,8 @@ class TrainConfig(StepsConfig):
     init: str | None = Field(None, description="folder of weights to start from; None: random weights")
     objective: Objective | None = Field(None, description="of pretraining; exactly one of this and task is set")
     task: Task | None = Field(None, description="of fine-tuning")
+    method: MethodConfig = Field(MethodConfig(), description="of fine-tuning: what learns, and how")
+    auxiliary: tuple[AuxiliaryTask, ...] = Field((), description="of fine-tuning: tasks learned beside it")
     train_data: str = Field(description="folder of token shards; of features for a task")
     eval_data: str | None = Field(None, description="folder of held-out token shards, or features")
     tokenizer: str = Field(description="folder of the tokenizer that made the shards")
@@ -153,4 +165,35 @@ class TrainConfig(StepsConfig):
             raise ValueError("set exactly one of objective (pretraining) and task (fine-tuning)")
         if self.eval_data is None and (self.keep == "best" or self.patience is not None):
             raise ValueError("keep = 'best' and patience need eval_data")
+        return self
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> Self:
+        method = self.method
+        is_asked = method != MethodConfig() or bool(self.auxiliary)
+        if is_asked and self.task is None:
+            raise ValueError("method and auxiliary are of fine-tuning: set task instead of objective")
+        if is_asked and self.task is not None and self.task.type in ("seq2seq", "causal"):
+            raise ValueError(f"method and auxiliary are of an encoder with a head, not of {self.task.type}")
+        names = [each.name for each in self.auxiliary]
+        if len({*names}) < len(names) or {*names} & {*TASK_TYPES, "rdrop", "adversarial"}:
+            raise ValueError(f"auxiliary {names}: each needs a name of its own, and not that of a loss")
+        if self.auxiliary and (method.virtual_tokens or method.cloze is not None):
+            raise ValueError("auxiliary tasks share an encoder as it is: leave out prompt, prefix and cloze")
+        if self.runtime.parallel == "fsdp" and method.unfreeze is not None:
+            raise ValueError("unfreeze: under fsdp what learns is settled at the start; take replicate or ddp instead")
+        kept = [name for name in ("lora", "prompt", "prefix", "cloze") if getattr(method, name) is not None]
+        if kept and self.init is None:
+            raise ValueError(f"{kept[0]} builds on what the encoder knows: set init, a folder of weights")
+        if self.runtime.compile and method.virtual_tokens:
+            raise ValueError("prompt and prefix: blocks that are compiled do not see where they are; compile = false")
+        if method.cloze is not None and (
+            not isinstance(self.task, SequenceTask)
+            or self.task.kind != "single"
+            or {*self.task.labels} - {*method.cloze.verbalizer}
+        ):
+            raise ValueError(
+                f"cloze answers sequence and pair of kind single; labels {list(getattr(self.task, 'labels', ()))} "
+                f"each need a word, and the verbalizer has {list(method.cloze.verbalizer)}"
+            )
         return self

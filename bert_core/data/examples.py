@@ -5,9 +5,10 @@ E  examples of a batch    N  their sequences    M  tokens of all of them
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,10 +33,14 @@ class ExampleData:
     Args:
         length: of the run; without one there is no last step.
         causal: the model's tokens see only those before them, so a sequence is read at its last token.
+        origin: what the features have to be made with (`bert_core.features.encode.origin`); None: anything.
+        max_positions: tokens of the longest sequence that the model reads; None: any.
+        read: opens the folder; a method may put tokens of its own into what lies there.
 
     Raises:
         FeaturesError: the folder holds no whole features.
-        DataError: no examples, sequences longer than a row, or `batch.samples` is not set.
+        DataError: no examples, sequences longer than a row or than the model reads, features of another task or
+            tokenizer, or `batch.samples` is not set.
     """
 
     def __init__(
@@ -47,16 +52,27 @@ class ExampleData:
         pad_id: int,
         length: RunLength | None = None,
         causal: bool = False,
+        origin: Mapping[str, Any] | None = None,
+        max_positions: int | None = None,
+        read: Callable[[str | Path], Features] = open_features,
     ) -> None:
         if batch.samples is None:
             raise DataError("fine-tuning counts its batches in examples: set batch.samples, not batch.rows")
-        self.features = open_features(folder)
+        self.features = read(folder)
         if not self.features.num_examples:
             raise DataError(f"{folder}: no examples")
+        if other := [key for key, value in (origin or {}).items() if self.features.origin.get(key) != value]:
+            said = "; ".join(f"{key} {self.features.origin.get(key)}, asked for {(origin or {})[key]}" for key in other)
+            raise DataError(f"{folder}: features of another {' and '.join(other)}: {said}: encode the examples again")
         if (longest := int(self.features.lengths.max())) > batch.row_length:
             raise DataError(
                 f"{folder}: a sequence of {longest} tokens, and batch.row_length is {batch.row_length}: encode the "
                 "examples again with this row length"
+            )
+        if max_positions is not None and longest > max_positions:
+            raise DataError(
+                f"{folder}: a sequence of {longest} tokens, and the model reads at most {max_positions}: set "
+                f"batch.row_length = {max_positions}, and encode the examples again"
             )
         self.batch_size: int = batch.samples
         self._row_length, self._seed, self._pad_id, self._causal = batch.row_length, seed, pad_id, causal
@@ -108,7 +124,7 @@ class ExampleData:
         return batch
 
     def micro_batches(self, step: int, rank: int, world: int, micro_rows: int | None) -> list[Batch]:
-        """This rank's examples, the longest first, cut into batches of about `micro_rows` rows; None: one batch.
+        """This rank's examples, the longest first, dealt into batches of about `micro_rows` rows; None: one batch.
 
         Every rank has as many. An example is not cut, so one with more sequences than fit has more rows.
         """
@@ -118,7 +134,8 @@ class ExampleData:
         if micro_rows is not None:
             most = max(self._plan(deal(examples, other, world)).num_rows for other in range(world))
             parts = min(-(-most // micro_rows), len(examples) // world)
-        return [self.assemble(part) for part in np.array_split(deal(examples, rank, world), parts)]
+        share = deal(examples, rank, world)
+        return [self.assemble(share[part::parts]) for part in range(parts)]
 
     def eval_batches(self, rank: int, world: int) -> Iterator[Batch]:
         """Every example once, over all ranks, the longest first.
@@ -178,7 +195,8 @@ def pack_batch(
     predicted, labels = _labelled(features, sequences, first)
     targets = features.targets[sequences]
     known = ~np.isnan(targets).any(axis=1) if targets.shape[1] else np.zeros(len(sequences), dtype=bool)
-    classes = np.where(known, targets[:, 0] if targets.shape[1] else 0, -1)
+    # Numbers may be negative, where -1 says that there is none.
+    classes = np.where(known, targets[:, 0].clip(min=0) if targets.shape[1] else 0, -1)
     bounds = _bounds(first, lengths, plan, T)
     return Batch(
         input_ids=spread(tokens, pad_id),
@@ -188,7 +206,7 @@ def pack_batch(
         cls_positions=torch.from_numpy(first + lengths - 1 if read_last else first),
         predict_positions=torch.from_numpy(predicted),
         predict_labels=torch.from_numpy(labels),
-        sample_labels=torch.from_numpy(classes.astype(np.int64).clip(min=-1)),
+        sample_labels=torch.from_numpy(classes.astype(np.int64)),
         sample_ids=examples.tolist(),
         num_tokens=int(lengths.sum()),
         cu_seqlens=torch.from_numpy(bounds.astype(np.int32)),

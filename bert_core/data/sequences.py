@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 
 import numpy as np
@@ -168,8 +168,14 @@ def tightest(lengths: NDArray[np.int64], row_length: int) -> PackingPlan:
 
     A position of a row of T tokens costs 1 + T / ATTENTION_TOKENS of what its matrix products alone cost.
     """
-    shortest = -(-int(lengths.max()) // WIDTH_STEP) * WIDTH_STEP
-    plans = [pack(lengths, width) for width in range(shortest, row_length + 1, WIDTH_STEP)] or [
-        pack(lengths, row_length)
-    ]
-    return min(plans, key=lambda plan: plan.num_rows * plan.row_length * (1 + plan.row_length / ATTENTION_TOKENS))
+    total = int(lengths.sum())
+    shortest = min(row_length, -(-int(lengths.max()) // WIDTH_STEP) * WIDTH_STEP)
+    best, least = pack(lengths, shortest), inf
+    for width in range(shortest, row_length + 1, WIDTH_STEP):
+        position = 1 + width / ATTENTION_TOKENS
+        if total * position >= least:  # not even rows without padding: nor are any longer ones cheaper
+            break
+        plan = best if width == shortest else pack(lengths, width)
+        if (cost := plan.num_rows * width * position) < least:
+            best, least = plan, cost
+    return best

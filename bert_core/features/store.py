@@ -14,6 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 FEATURES = "features.arrow"
+ABOUT = ("ids", "counts", "lost", "statistics", "origin")
+"""Fields that are kept as JSON beside the columns."""
 NO_POSITION = np.zeros((0, 2), dtype=np.int32)
 
 
@@ -49,6 +51,8 @@ class Features:
     """Tokens that were cut off, by example."""
     statistics: dict[str, Any] = field(default_factory=dict)
     """Of the targets: `mean` and `deviation` of numbers, `class_counts`."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """What they were made with: `tokenizer`, its fingerprint; `task`, its type, kind and labels."""
 
     @property
     def num_examples(self) -> int:
@@ -83,7 +87,7 @@ def write_features(features: Features, folder: str | Path) -> None:
             pa.array(features.targets.reshape(-1)), max(1, features.targets.shape[1])
         ),
     }
-    about = {"ids": features.ids, "counts": features.counts, "lost": features.lost, "statistics": features.statistics}
+    about = {name: getattr(features, name) for name in ABOUT}
     batch = pa.record_batch(columns)
     metadata = {b"features": json.dumps(about, sort_keys=True, ensure_ascii=False).encode()}
     schema = batch.schema.with_metadata(metadata)
@@ -103,7 +107,7 @@ def open_features(folder: str | Path) -> Features:
             batch, about = reader.get_batch(0), json.loads(reader.schema.metadata[b"features"])
     except FileNotFoundError:
         raise FeaturesError(f"{path}: no such file; the stage that encodes the examples has not run") from None
-    except (pa.ArrowInvalid, KeyError, OSError) as error:
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
         raise FeaturesError(f"{path}: {path.stat().st_size} bytes that are not whole features: {error}") from None
     tokens, positions, labels = (batch[name] for name in ("tokens", "positions", "position_labels"))
     width = batch.schema.field("targets").type.list_size
@@ -120,6 +124,7 @@ def open_features(folder: str | Path) -> Features:
         counts=about["counts"],
         lost={int(example): tokens for example, tokens in about["lost"].items()},
         statistics=about["statistics"],
+        origin=about["origin"],
     )
 
 
@@ -188,8 +193,8 @@ class FeaturesBuilder:
         )
 
 
-def with_statistics(features: Features, statistics: dict[str, Any]) -> Features:
-    return replace(features, statistics=statistics)
+def described(features: Features, statistics: dict[str, Any], origin: dict[str, Any]) -> Features:
+    return replace(features, statistics=statistics, origin=origin)
 
 
 def _offsets(parts: Sequence[NDArray[Any]]) -> NDArray[np.int32]:

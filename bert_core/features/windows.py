@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from bert_core.config import SpanTask
+from bert_core.features.columns import ids_of, targets_of, texts_of
 from bert_core.features.store import Features, FeaturesBuilder, FeaturesError
+from bert_core.features.texts import Specials, tokenized
 from bert_core.tokenizer import Encoding, Tokenizer
+
+AT_A_TIME = 64
+"""Contexts, each of which may be a book."""
 
 
 @dataclass(frozen=True)
@@ -26,62 +30,71 @@ class Window:
     """Where it begins in the sequence."""
 
 
-def encode_windows(task: SpanTask, table: pa.Table, tokenizer: Tokenizer, between: int, max_tokens: int) -> Features:
+def encode_windows(task: SpanTask, table: pa.Table, tokenizer: Tokenizer, specials: Specials) -> Features:
     """[CLS] question [SEP] window [SEP] for each window of the context, `task.stride` tokens of which are shared.
 
     Targets are the first and the last token of the first gold answer that lies wholly in the window, else those of
     [CLS]: 0 and 0. A question takes at most half of a sequence.
     """
     builder = FeaturesBuilder(2)
-    names = table["id"].to_pylist()
-    answers: list[Any] = table["answers"].to_pylist() if "answers" in table.column_names else [None] * len(names)
-    for row, (question, context) in enumerate(contexts(table, tokenizer)):
-        name = names[row]
-        if not len(context.ids) or not len(question.ids):
+    questions, answers = tokenized(texts_of(table, "question"), tokenizer), targets_of(table, "answers")
+    most = (specials.max_tokens - 3) // 2
+    for row, (name, context) in enumerate(zip(ids_of(table), contexts(table, tokenizer), strict=True)):
+        if not len(context.ids) or not len(questions[row]):
             raise FeaturesError(f"example {name}: there is nothing in its question or context to read")
         builder.example(name)
-        gold = None if answers[row] is None else _token_spans(name, context, answers[row])
-        asked = question.ids[: (max_tokens - 3) // 2]
-        builder.count("cut_questions", int(len(asked) < len(question.ids)))
-        head = np.concatenate([[tokenizer.cls_id], asked, [tokenizer.sep_id] * between])
-        for window in windows(len(context.ids), len(head), max_tokens, task.stride):
+        gold = (
+            None if answers[row] is None else _token_spans(name, table["context"][row].as_py(), context, answers[row])
+        )
+        builder.count("cut_questions", int(len(questions[row]) > most))
+        head = np.array([specials.cls_id, *questions[row][:most], *[specials.sep_id] * specials.between])
+        is_found = False
+        for window in windows(len(context.ids), len(head), specials.max_tokens, task.stride):
             part = context.ids[window.first : window.first + window.tokens]
-            tokens = np.concatenate([head, part, [tokenizer.sep_id]]).astype(np.int32)
+            tokens = np.concatenate([head, part, [specials.sep_id]], dtype=np.int32)
             targets = () if gold is None else _inside(gold, window)
+            is_found |= targets != (0.0, 0.0)
             builder.sequence(tokens, b_start=window.b_start, targets=targets)
+        builder.count("answers_longer_than_windows", int(bool(gold) and not is_found))
     return builder.build()
 
 
-def contexts(table: pa.Table, tokenizer: Tokenizer) -> Iterator[tuple[Encoding, Encoding]]:
-    """Question and context of each row; equal contexts that follow each other are encoded once."""
-    last, encoded = None, None
-    for question, context in zip(table["question"].to_pylist(), table["context"].to_pylist(), strict=True):
-        if encoded is None or context != last:
-            last, (encoded,) = context, tokenizer.encode_batch([context])
-        yield tokenizer.encode_batch([question])[0], encoded
+def contexts(table: pa.Table, tokenizer: Tokenizer) -> Iterator[Encoding]:
+    """The context of each row; equal ones that follow each other are encoded once."""
+    texts = texts_of(table, "context")
+    for at in range(0, len(texts), AT_A_TIME):
+        part = texts[at : at + AT_A_TIME]
+        distinct = list(dict.fromkeys(part))
+        encoded = dict(zip(distinct, tokenizer.encode_batch(distinct), strict=True))
+        yield from (encoded[text] for text in part)
 
 
 def windows(tokens: int, head: int, max_tokens: int, stride: int) -> list[Window]:
-    """Of a context of so many tokens behind a `head` of special tokens and question; the last reaches its end."""
+    """Of a context of so many tokens behind a `head` of special tokens and question; the last reaches its end.
+
+    They share `stride` tokens, but no more than three quarters of a window: behind a long question windows are short,
+    and would begin at every token.
+    """
     room = max_tokens - head - 1
-    if stride >= room:
-        raise FeaturesError(
-            f"stride {stride}: a window has room for {room} tokens of context (row length {max_tokens}, question and "
-            f"special tokens {head + 1}); give task.stride less than that, or longer rows"
-        )
-    firsts = range(0, max(1, tokens - stride), room - stride)
+    shared = min(stride, room * 3 // 4)
+    firsts = range(0, max(1, tokens - shared), room - shared)
     return [Window(first, min(room, tokens - first), head) for first in firsts]
 
 
-def _token_spans(name: str, context: Encoding, answers: list[dict[str, object]]) -> list[tuple[int, int]]:
+def _token_spans(name: str, text: str, context: Encoding, answers: list[dict[str, Any]]) -> list[tuple[int, int]]:
     """First and last token of each answer."""
     spans = []
     for answer in answers:
-        text, start = str(answer["text"]), int(str(answer["start"]))
+        said, start = answer["text"], answer["start"]
+        there = text[start : start + len(said)]
+        if there != said:
+            raise FeaturesError(
+                f"example {name}: answer {said!r} at {start}, where the context has {there!r}: starts count characters"
+            )
         first = int(np.searchsorted(context.offsets[:, 1], start, side="right"))
-        last = int(np.searchsorted(context.offsets[:, 0], start + len(text), side="left")) - 1
-        if not text or first > last:
-            raise FeaturesError(f"example {name}: answer {text!r} at {start} has no token of the context")
+        last = int(np.searchsorted(context.offsets[:, 0], start + len(said), side="left")) - 1
+        if not said or first > last:
+            raise FeaturesError(f"example {name}: answer {said!r} at {start} has no token of the context")
         spans.append((first, last))
     return spans
 
@@ -91,8 +104,3 @@ def _inside(gold: list[tuple[int, int]], window: Window) -> tuple[float, float]:
         if window.first <= first and last < window.first + window.tokens:
             return float(first - window.first + window.b_start), float(last - window.first + window.b_start)
     return 0.0, 0.0
-
-
-def window_positions(window: Window) -> NDArray[np.int64]:
-    """The places of a window's tokens in its sequence."""
-    return window.b_start + np.arange(window.tokens)

@@ -18,7 +18,7 @@ from bert_core.hf.loading import (
     load_pretraining,
     load_task_model,
 )
-from bert_core.hf.tasks import TASK_FILE, FineTuned, read_task, write_task
+from bert_core.hf.tasks import TASK_FILE, FineTuned, kind_of, read_task, write_task
 from bert_core.hf.weights import from_transformers, to_transformers
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "export_tokenizer",
     "exportable",
     "from_transformers",
+    "kind_of",
     "load_classifier",
     "load_config",
     "load_encoder",

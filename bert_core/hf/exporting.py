@@ -101,16 +101,21 @@ def export_task_model(model: TaskModel, config: ModelConfig, max_tokens: int, fo
         more |= {key: values[0] for key, values in keys.classifier_legal.items()}
         if keys.classifier_dropout is not None:
             more[keys.classifier_dropout] = config.hidden_dropout
+    _write(answering_parameters(model), config, f"{base}{suffix}", more, folder, kind)
+    write_task(FineTuned(task=task, max_tokens=max_tokens), folder)
+    if isinstance(model, EmbeddingModel):
+        write_sentence_transformers(model.task, config.hidden_size, max_tokens, folder)
+
+
+def answering_parameters(model: TaskModel) -> dict[str, Tensor]:
+    """The parameters of `model`; a regression's head gives numbers as they were given, not standardised ones."""
     state = {name: tensor.detach() for name, tensor in model.named_parameters()}
     if isinstance(model, ClassModel) and model.task.kind == "regression":
         center, spread = model.center_and_spread
         state["classifier.weight"] = state["classifier.weight"] * spread
         if "classifier.bias" in state:
             state["classifier.bias"] = state["classifier.bias"] * spread + center
-    _write(state, config, f"{base}{suffix}", more, folder, kind)
-    write_task(FineTuned(task=task, max_tokens=max_tokens), folder)
-    if isinstance(model, EmbeddingModel):
-        write_sentence_transformers(model.task, config.hidden_size, max_tokens, folder)
+    return state
 
 
 def export_tokenizer(tokenizer: Tokenizer, config: ModelConfig, folder: str | Path) -> None:

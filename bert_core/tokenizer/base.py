@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import models
+from tokenizers import decoders, models
 
 from bert_core.tokenizer.files import write_files
 
@@ -115,6 +115,16 @@ class Tokenizer:
         For a few texts; `BulkEncoder` gives the same for millions in a fraction of the time.
         """
         return [_encoding(each) for each in self._backend.encode_batch(list(texts), add_special_tokens=False)]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What tokens say, without the special ones; of a lower-casing tokenizer in lower case."""
+        if self._backend.decoder is None and self.type == "wordpiece":
+            special = set(self.special_tokens.values())
+            tokens = (str(self._backend.id_to_token(int(each))) for each in ids)
+            said: str = decoders.WordPiece().decode([token for token in tokens if token not in special])
+            return said
+        written: str = self._backend.decode([int(each) for each in ids], skip_special_tokens=True)
+        return written
 
     def save(self, folder: str | Path) -> None:
         """Write the files from which `transformers.AutoTokenizer` and `load` make a tokenizer with the same ids."""
