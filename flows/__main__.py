@@ -23,6 +23,10 @@ class Commands(click.Group):
         "down": "infra.commands:down",
         "corpus": "flows.corpus_commands:corpus",
         "train": "flows.training_command:train",
+        "finetune": "flows.finetune_commands:finetune",
+        "search": "flows.search_command:search",
+        "evaluate": "flows.finetune_commands:evaluate",
+        "explain": "flows.finetune_commands:explain",
         "trace": "flows.corpus_commands:trace",
         "forget": "flows.corpus_commands:forget",
         "deploy": "flows.deployments:deploy",
@@ -40,6 +44,10 @@ class Commands(click.Group):
             "run",
             "corpus",
             "train",
+            "finetune",
+            "search",
+            "evaluate",
+            "explain",
             "trace",
             "forget",
             "deploy",
@@ -114,9 +122,9 @@ def recipes() -> None:
 @click.argument("overrides", nargs=-1)
 def check(recipe: str, overrides: Sequence[str]) -> None:
     """Check RECIPE without running anything, and print it resolved, every default filled in, as JSON."""
-    from flows.recipe import load_corpus_recipe
+    from flows.recipe import load_any
 
-    click.echo(dump_json(load_corpus_recipe(recipe, overrides)))
+    click.echo(dump_json(load_any(recipe, overrides)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

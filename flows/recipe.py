@@ -92,35 +92,55 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: no such recipe, or a fault in it; the message lists each with key, value and what is legal.
     """
-    return load(_path(name_or_path), Recipe, overrides)
+    return load(recipe_path(name_or_path), Recipe, overrides)
 
 
 def load_runnable(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe | PretrainRecipe:
     """As `load_recipe`; a recipe that ends with [pretrain] is one too. One that ends before it lacks sections."""
-    path = _path(name_or_path)
+    path = recipe_path(name_or_path)
+    if is_finetuning(path):
+        raise ConfigError(f"{name_or_path} fine-tunes on labelled files: `bert-foundry finetune {name_or_path}`")
     if _schema(path) is PretrainRecipe:
         return load(path, PretrainRecipe, overrides)
     return load(path, Recipe, overrides)
 
 
+def load_any(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+    """A recipe of any kind, by its sections: one with [task] fine-tunes, others are as `load_corpus_recipe` says."""
+    path = recipe_path(name_or_path)
+    if is_finetuning(path):
+        from flows.finetune_recipe import FinetuneRecipe  # which needs this module
+
+        return load(path, FinetuneRecipe, overrides)
+    return load(path, _schema(path), overrides)
+
+
+def is_finetuning(path: Path) -> bool:
+    return "task" in _sections(path)
+
+
 def load_corpus_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> CorpusRecipe:
     """As `load_recipe`; a recipe that ends with the shards, or with pretraining, is one too."""
-    path = _path(name_or_path)
+    path = recipe_path(name_or_path)
     return load(path, _schema(path), overrides)
 
 
 def _schema(path: Path) -> type[CorpusRecipe]:
     """How far the file's sections go. One that is not TOML is left to `load` to explain."""
-    try:
-        sections = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return CorpusRecipe
+    sections = _sections(path)
     if any(section in sections for section in CLASSIFIER_SECTIONS):
         return Recipe
     return PretrainRecipe if "pretrain" in sections else CorpusRecipe
 
 
-def _path(name_or_path: str) -> Path:
+def _sections(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return {}
+
+
+def recipe_path(name_or_path: str) -> Path:
     path = shipped().get(name_or_path, Path(name_or_path))
     if not path.exists():
         raise ConfigError(f"{name_or_path}: neither a file nor a shipped recipe; shipped: {', '.join(shipped())}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from bert_core.predict import Prediction, Predictor
+    from bert_core.predict import Generator, Predictor
     from tasks.registry.promotion import History
 
 MODEL = click.option("--model", "model_name", metavar="NAME", help="Registered model; needed if there are several.")
@@ -86,16 +85,26 @@ def history(at: str | None, as_json: bool, model_name: str | None) -> None:
 @click.option("--file", type=click.File(encoding="utf-8"), help="One text a line; '-' is standard input.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the probability of every label.")
 @click.option("--version", metavar="NUMBER", help="Ask this version instead of @champion.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False), help="Ask the model in this folder instead.")
 @MODEL
-def predict(text: str | None, file: IO[str] | None, as_json: bool, version: str | None, model_name: str | None) -> None:
+def predict(
+    text: str | None,
+    file: IO[str] | None,
+    as_json: bool,
+    version: str | None,
+    folder: str | None,
+    model_name: str | None,
+) -> None:
     """Ask the model in production about TEXT, or about each line of a file; '-' reads standard input.
 
     \b
       bert-foundry predict "A neat trick, bundling perversity and romance into a tempting bouquet."
       bert-foundry predict --file reviews.txt --json
       head reviews.txt | bert-foundry predict -
+      bert-foundry predict --model vitaminc '{"text": "Sales doubled.", "text_b": "Sales rose."}'
 
-    Blank lines are passed over. The model is fetched from MLflow once and kept in the store.
+    Where the model reads more than one text (pairs, questions and contexts, choices), each line is a JSON object
+    with these columns. Blank lines are passed over. The model is fetched from MLflow once and kept in the store.
     """
     if (text is None) == (file is None):
         raise click.UsageError("give a TEXT, '-' for standard input, or --file: exactly one of them")
@@ -103,10 +112,11 @@ def predict(text: str | None, file: IO[str] | None, as_json: bool, version: str 
     lines = [text or ""] if source is None else _texts(source)
     predictor = None
     for batch in _batches(lines):
-        predictor = predictor or _predictor(_model(model_name), version)
-        for each, answer in zip(batch, predictor.predict(batch), strict=True):
+        predictor = predictor or predictor_of(folder, model_name, version)
+        examples = [as_example(line, predictor) for line in batch]
+        for each, example, answer in zip(batch, examples, predictor.serve(examples), strict=True):
             if as_json:
-                click.echo(json.dumps({"text": each, **dataclasses.asdict(answer)}, ensure_ascii=False))
+                click.echo(json.dumps({**example, **answer}, ensure_ascii=False))
             else:
                 click.echo(_answer(answer) + (f"\t{each}" if source is not None else ""))
     if predictor is None:
@@ -130,16 +140,36 @@ def _model(name: str | None) -> str:
     raise click.ClickException("no model is registered yet: `bert-foundry run` makes one")
 
 
-def _predictor(model_name: str, version: str | None) -> Predictor:
-    from bert_core.predict import Predictor
+def predictor_of(folder: str | None, name: str | None, version: str | None) -> Predictor | Generator:
+    from bert_core.predict import open_model
     from tasks.registry import versions
 
+    if folder is not None:
+        return open_model(folder)
+    model_name = _model(name)
     chosen = versions.get(model_name, version) if version else versions.champion(model_name)
     if chosen is None:
         raise click.ClickException(
             f"{model_name} has no champion yet: `bert-foundry promote` makes one, and --version asks any other"
         )
-    return Predictor(versions.download(chosen))
+    return open_model(versions.download(chosen))
+
+
+def as_example(line: str, predictor: Predictor | Generator) -> dict[str, Any]:
+    """A line as what the model is asked: a text, or the columns of its task in a JSON object."""
+    columns = predictor.inputs
+    if columns == ("text",):
+        return {"text": line}
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(name in found for name in columns):
+        wanted = ", ".join(f'"{name}": …' for name in columns)
+        raise click.ClickException(
+            f"a {predictor.task.type} model is asked JSON objects {{{wanted}}}, not {line[:60]!r}"
+        )
+    return {name: found[name] for name in columns}
 
 
 def _texts(source: IO[str]) -> Iterator[str]:
@@ -157,8 +187,16 @@ def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _answer(answer: Prediction) -> str:
-    return f"{answer.label}\t{answer.score:.3f}" + (f"\t({answer.note})" if answer.note else "")
+def _answer(answer: Mapping[str, Any]) -> str:
+    """For a person: the label and its probability, or whatever else the task answers with."""
+    note = f"\t({answer['note']})" if answer.get("note") else ""
+    if "label" in answer:
+        return f"{answer['label']}\t{answer['score']:.3f}{note}"
+    first = next(iter(answer.values()))
+    shown = (
+        f"{first:.4g}" if isinstance(first, float) else " ".join(map(str, first)) if isinstance(first, list) else first
+    )
+    return f"{shown}{note}"
 
 
 def _time(text: str) -> datetime:

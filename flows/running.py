@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
 from bert_core.config import TrainConfig
+from flows.finetune_recipe import FinetuneRecipe
 from flows.recipe import CorpusRecipe, PretrainRecipe, Recipe
 from infra import stack
 from tasks.config import Workers
@@ -26,7 +29,7 @@ def run_retrain(recipe: Recipe, *, as_of: str | None = None, ablate: bool = Fals
     def night() -> str:
         from flows.retrain import retrain
 
-        report: str = retrain(recipe, as_of=as_of, ablate=ablate)
+        report: str = retrain(recipe, as_of=_night(as_of), ablate=ablate)
         return report
 
     return _run(night)
@@ -38,7 +41,7 @@ def run_corpus(recipe: CorpusRecipe, *, as_of: str | None = None) -> str:
     def night() -> str:
         from flows.corpus import corpus
 
-        report: str = corpus(recipe, as_of=as_of)
+        report: str = corpus(recipe, as_of=_night(as_of))
         return report
 
     return _run(night)
@@ -50,7 +53,7 @@ def run_pretrain(recipe: PretrainRecipe, *, as_of: str | None = None) -> str:
     def night() -> str:
         from flows.training import pretrain
 
-        report: str = pretrain(recipe, as_of=as_of)
+        report: str = pretrain(recipe, as_of=_night(as_of))
         return report
 
     return _run(night)
@@ -66,6 +69,35 @@ def run_train(config: TrainConfig, *, workers: Workers, mirror: str | None, expe
         return report
 
     return _run(training)
+
+
+def run_finetune(recipe: FinetuneRecipe, *, as_of: str | None = None) -> str:
+    """The report of a fine-tuning."""
+
+    def night() -> str:
+        from flows.finetune import finetune
+
+        report: str = finetune(recipe, as_of=_night(as_of))
+        return report
+
+    return _run(night)
+
+
+def run_search(recipe: FinetuneRecipe, *, text: str, output: Path, as_of: str | None = None) -> str:
+    """The trials of a search, and where the best recipe lies."""
+
+    def night() -> str:
+        from flows.search import search
+
+        found: str = search(recipe, text=text, output=str(output.resolve()), as_of=_night(as_of))
+        return found
+
+    return _run(night)
+
+
+def _night(as_of: str | None) -> str:
+    """Today in UTC where nobody says otherwise: named here, so that the run's page shows it."""
+    return as_of or datetime.now(UTC).date().isoformat()
 
 
 def _run(flow: Callable[[], str]) -> str:

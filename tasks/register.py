@@ -26,9 +26,8 @@ class RegisterSpec(Config):
 def register(config: RegisterSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Register the model once, with signature, example, pinned requirements and lineage; it becomes @candidate."""
     classifier, evaluation = inputs
-    report = evaluation.manifest["facts"]["comparison"]["reports"]["bert"]
-    metrics = {"test_accuracy": report["accuracy"]["estimate"], "test_macro_f1": report["macro_f1"]["estimate"]}
-    metrics |= {f"test_f1_{label}": scores["f1"]["estimate"] for label, scores in report["per_class"].items()}
+    facts = evaluation.manifest["facts"]
+    metrics = facts["metrics"] if "metrics" in facts else _metrics(facts["comparison"]["reports"]["bert"])
     version = versions.register(
         config.registry,
         classifier / "model",
@@ -40,3 +39,8 @@ def register(config: RegisterSpec, inputs: Sequence[Any], out: Draft) -> None:
     facts = {"model_name": version.name, "version": version.version, "run_id": version.run_id, "uri": version.uri}
     write_json(out.path / "version.json", facts)
     out.facts |= facts
+
+
+def _metrics(report: dict[str, Any]) -> dict[str, float]:
+    metrics = {"test_accuracy": report["accuracy"]["estimate"], "test_macro_f1": report["macro_f1"]["estimate"]}
+    return metrics | {f"test_f1_{label}": scores["f1"]["estimate"] for label, scores in report["per_class"].items()}

@@ -18,34 +18,23 @@ from pathlib import Path
 from typing import Literal
 
 import mlflow
-import pandas as pd
 from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
-from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
 import bert_core
+from bert_core.config import SequenceTask
+from bert_core.hf import read_task
 from tasks.artifacts import folder_content, store
 from tasks.config import RegisterConfig
 from tasks.registry.server import PATIENCE_S, RegistryError, client, insist
+from tasks.registry.signatures import example, signature
 
 Alias = Literal["candidate", "champion", "previous"]
 
 # What bert_core imports to answer a request, and the server that calls it
 REQUIRED = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "tokenizers", "torch")
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.string, "text")]),
-    outputs=Schema(
-        [
-            ColSpec(DataType.string, "label"),
-            ColSpec(DataType.double, "score"),
-            ColSpec(Map(DataType.double), "probabilities"),
-            ColSpec(DataType.string, "note"),
-        ]
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -83,7 +72,6 @@ def register(
     metrics: Mapping[str, float],
     evidence: Path | None,
     run_name: str,
-    example: str = "A neat trick, bundling perversity and romance into a tempting bouquet.",
     timeout_s: float = PATIENCE_S,
 ) -> ModelVersion:
     """The one version of `tags["artifact"]`, made if it does not exist yet, with the alias @candidate.
@@ -115,7 +103,7 @@ def register(
         run = insist(lambda: _run(config, artifact, tags, run_name), what=step("its run"), timeout_s=timeout_s)
         insist(lambda: _log_evidence(run, metrics, evidence), what=step("its evidence"), timeout_s=timeout_s)
         logged = insist(
-            lambda: _logged_model(config, run, artifact, model_folder, example),
+            lambda: _logged_model(config, run, artifact, model_folder),
             what=step("its model"),
             timeout_s=timeout_s,
         )
@@ -256,13 +244,15 @@ def _log_evidence(run: Run, metrics: Mapping[str, float], evidence: Path | None)
         client().log_artifacts(run.info.run_id, str(evidence), "evidence")
 
 
-def _logged_model(config: RegisterConfig, run: Run, artifact: str, folder: Path, example: str) -> LoggedModel:
+def _logged_model(config: RegisterConfig, run: Run, artifact: str, folder: Path) -> LoggedModel:
     """The run's complete model; what an earlier attempt left half-uploaded is removed first."""
     earlier = client().search_logged_models([run.info.experiment_id], f"tags.artifact = '{artifact}'")
     for model in earlier:
         if model.status == LoggedModelStatus.READY:
             return model
         client().delete_logged_model(model.model_id)
+    tuned = read_task(folder)
+    task = SequenceTask() if tuned is None else tuned.task
     with mlflow.start_run(run_id=run.info.run_id):
         info = mlflow.pyfunc.log_model(
             name=config.model_name.replace(".", "-"),  # MLflow refuses dots here, and takes them in a registered name
@@ -270,8 +260,8 @@ def _logged_model(config: RegisterConfig, run: Run, artifact: str, folder: Path,
             artifacts={"model": str(folder)},
             code_paths=[str(Path(bert_core.__file__).parent)],
             pip_requirements=requirements(),
-            signature=SIGNATURE,
-            input_example=pd.DataFrame({"text": [example]}),
+            signature=signature(task),
+            input_example=example(task),
             tags={"artifact": artifact},
         )
     return client().get_logged_model(info.model_id)

@@ -8,21 +8,33 @@ from pathlib import Path
 
 import pytest
 
-from bert_core.config import ConfigError, dump_json
-from flows.recipe import load_corpus_recipe, load_recipe, shipped
+from bert_core.config import TASK_TYPES, ConfigError, dump_json
+from flows.finetune_recipe import FinetuneRecipe, load_finetune_recipe
+from flows.recipe import CorpusRecipe, load_any, load_recipe, load_runnable, shipped
 
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_recipe_is_legal_and_survives_json(name: str) -> None:
-    recipe = load_corpus_recipe(name)
+    recipe = load_any(name)
+    assert isinstance(recipe, CorpusRecipe | FinetuneRecipe)
     assert recipe.name == name
     assert type(recipe).model_validate_json(dump_json(recipe)) == recipe
-    assert all(source.name == key for key, source in recipe.sources.items())
+    if isinstance(recipe, CorpusRecipe):
+        assert all(source.name == key for key, source in recipe.sources.items())
 
 
-def test_there_is_a_recipe_for_every_type_of_source() -> None:
-    types = {source.type for name in shipped() for source in load_corpus_recipe(name).sources.values()}
-    assert types == {"web", "warc", "wikipedia", "files", "dataset", "package"}
+def test_there_is_a_recipe_for_every_type_of_source_and_of_task() -> None:
+    recipes = [load_any(name) for name in shipped()]
+    sources = {each.type for one in recipes if isinstance(one, CorpusRecipe) for each in one.sources.values()}
+    assert sources == {"web", "warc", "wikipedia", "files", "dataset", "package"}
+    assert {one.task.type for one in recipes if isinstance(one, FinetuneRecipe)} == set(TASK_TYPES)
+
+
+def test_a_recipe_is_run_by_the_command_that_fits_it() -> None:
+    with pytest.raises(ConfigError, match="bert-foundry finetune trec-questions"):
+        load_runnable("trec-questions")
+    with pytest.raises(ConfigError, match="bert-foundry run film-reviews"):
+        load_finetune_recipe("film-reviews")
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_mlflow_loads_the_champion_without_pickle_and_it_answers(
         assert answer["score"].tolist() == pytest.approx([each.score for each in expected], abs=1e-6)
         assert answer["probabilities"][0] == pytest.approx(expected[0].probabilities, abs=1e-6)
     for bad, message in (
-        ({"text": [""]}, "text 0 is ''"),
+        ({"text": [""]}, "example 0: text is ''"),
         ({"text": [None]}, "None|null"),
         ({"words": ["a bore"]}, "text"),
         ({"text": [3]}, "string|str"),

@@ -1,0 +1,1 @@
+"""The stages of a fine-tuning run, one a file: prepare, features, baselines, train, answer, evidence, register."""
