@@ -20,12 +20,14 @@ from bert_core.config import (
     Seq2SeqTask,
     SequenceObjective,
     SpanTask,
+    Task,
     TrainConfig,
 )
 from bert_core.data import ExampleData, PretrainingData, SequenceData
 from bert_core.data.translations import TranslationData
 from bert_core.distributed import World
 from bert_core.features import Features, open_features
+from bert_core.features.encode import origin
 from bert_core.heads import PretrainingModel, SequenceClassifier
 from bert_core.methods.cloze import ClozeModel, check_cloze_features, load_cloze
 from bert_core.methods.lora import merged, write_adapter
@@ -40,6 +42,7 @@ from bert_core.parallel import parallelize
 from bert_core.seq2seq import Seq2SeqModel
 from bert_core.step import TrainState, losses
 from bert_core.task_models import TaskModel
+from bert_core.tokenizer import Tokenizer
 from bert_core.writing import export_writing, start_writing, writing_model
 from bert_core.xlnet import XlnetPretrainingModel
 
@@ -55,17 +58,25 @@ def build_data(config: TrainConfig, folder: str, *, length: RunLength | None = N
     """The shards or features in `folder` as `config` reads them; `length` is that of the run that trains on them."""
     tokens = tokenizer.load(Path(config.tokenizer))
     if config.objective is None:
-        shape = model_shape(config)
-        if isinstance(config.task, Seq2SeqTask):
-            batch, seed = config.batch, config.seed
-            return TranslationData(folder, batch, seed, pad_id=tokens.pad_id, length=length, tokens=tokens)
+        task = config.task
+        assert task is not None  # one of the two is set
+        if isinstance(task, Seq2SeqTask):
+            return TranslationData(
+                folder,
+                config.batch,
+                config.seed,
+                pad_id=tokens.pad_id,
+                length=length,
+                origin=origin(task, tokens),
+                tokens=tokens,
+            )
         if length is None or not config.auxiliary:
-            return _examples(config, folder, shape, tokens.pad_id, length, ExampleData)
+            return _examples(config, folder, task, tokens, length, ExampleData)
         others = {
-            each.name: _examples(config, each.train_data, shape, tokens.pad_id, None, ExampleData)
+            each.name: _examples(config, each.train_data, each.task, tokens, None, ExampleData)
             for each in config.auxiliary
         }
-        data = _examples(config, folder, shape, tokens.pad_id, length, MixedData)
+        data = _examples(config, folder, task, tokens, length, MixedData)
         return data.mix(others, [each.weight for each in config.auxiliary])
     if isinstance(config.objective, SequenceObjective):
         causal = model_shape(config).causal
@@ -76,9 +87,9 @@ def build_data(config: TrainConfig, folder: str, *, length: RunLength | None = N
 
 
 def _examples(
-    config: TrainConfig, folder: str, shape: ModelConfig, pad_id: int, length: RunLength | None, kind: type[Examples]
+    config: TrainConfig, folder: str, task: Task, tokens: Tokenizer, length: RunLength | None, kind: type[Examples]
 ) -> Examples:
-    places, batch = config.method.virtual_tokens, config.batch
+    shape, places, batch = model_shape(config), config.method.virtual_tokens, config.batch
     if places:  # rows have room for these beside what a sequence may have
         batch = batch.model_copy(update={"row_length": batch.row_length + places})
         if batch.row_length > shape.max_positions:
@@ -88,15 +99,24 @@ def _examples(
             )
 
     def read(folder: str | Path) -> Features:
-        features, is_span = open_features(folder), isinstance(config.task, SpanTask)
+        features, is_span = open_features(folder), isinstance(task, SpanTask)
         if config.method.cloze is not None:
             check_cloze_features(features, config.method.cloze, folder)
         if not places:
             return features
         return insert_places(features, places, shape.vocab_size, targets_are_places=is_span)
 
-    causal = shape.causal
-    return kind(folder, batch, config.seed, pad_id=pad_id, length=length, causal=causal, read=read)
+    return kind(
+        folder,
+        batch,
+        config.seed,
+        pad_id=tokens.pad_id,
+        length=length,
+        causal=shape.causal,
+        origin=origin(task, tokens),
+        max_positions=shape.max_positions,
+        read=read,
+    )
 
 
 def run_length(config: TrainConfig) -> RunLength:
@@ -170,7 +190,9 @@ def build_model(config: TrainConfig, data: Data) -> Model:
     elif isinstance(model, SequenceClassifier):
         if config.init:
             hf.load_classifier(Path(config.init), model)
-    elif not isinstance(model, Seq2SeqModel) and (not config.init or MLM_BIAS in hf.load_pretraining(Path(config.init), model).missing):
+    elif not isinstance(model, Seq2SeqModel) and (
+        not config.init or MLM_BIAS in hf.load_pretraining(Path(config.init), model).missing
+    ):
         model.mlm_head.start_from_frequencies(torch.from_numpy(data.shards.token_counts()))
     return model
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tokenizers
 from safetensors.torch import save_file
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 
 from bert_core.config import ModelConfig
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from bert_core.xlnet import XlnetPretrainingModel
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+TOKENIZER_FILE = "tokenizer.json"
 
 
 def export_pretraining(
@@ -101,6 +104,8 @@ def export_task_model(model: TaskModel, config: ModelConfig, max_tokens: int, fo
         more |= {key: values[0] for key, values in keys.classifier_legal.items()}
         if keys.classifier_dropout is not None:
             more[keys.classifier_dropout] = config.hidden_dropout
+    if kind == "choice" and config.family == "gpt2":  # transformers has no class for choices: this scores one at a time
+        suffix, more = "ForSequenceClassification", more | {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
     _write(answering_parameters(model), config, f"{base}{suffix}", more, folder, kind)
     write_task(FineTuned(task=task, max_tokens=max_tokens), folder)
     if isinstance(model, EmbeddingModel):
@@ -132,6 +137,23 @@ def export_tokenizer(tokenizer: Tokenizer, config: ModelConfig, folder: str | Pa
     if config.family == "modernbert":
         ids |= {"cls_token_id": tokenizer.cls_id, "sep_token_id": tokenizer.sep_id}
     _update(folder / CONFIG_FILE, ids)
+    if config.type_vocab_size > 1:
+        _tell_second_texts_apart(tokenizer, folder / TOKENIZER_FILE)
+
+
+def _tell_second_texts_apart(tokenizer: Tokenizer, path: Path) -> None:
+    """RoBERTa's template gives both texts of a pair token type 0; a model with two types was trained on 0 and 1."""
+    stored = json.loads(path.read_text("utf-8"))
+    if (stored.get("post_processor") or {}).get("type") != "RobertaProcessing":
+        return
+    first, last = tokenizer.special_tokens["cls_token"], tokenizer.special_tokens["sep_token"]
+    backend = tokenizers.Tokenizer.from_file(str(path))
+    backend.post_processor = TemplateProcessing(
+        single=f"{first} $A {last}",
+        pair=f"{first} $A {last} {last} $B:1 {last}:1",
+        special_tokens=[(first, tokenizer.cls_id), (last, tokenizer.sep_id)],
+    )
+    backend.save(str(path))
 
 
 def _export(model: nn.Module, config: ModelConfig, heads: str, more: Mapping[str, Any], folder: Path) -> None:

@@ -22,7 +22,7 @@ from bert_core.hf.families import NAMES, Names
 from bert_core.hf.tasks import read_task
 from bert_core.hf.weights import Kind, from_transformers, ours_of, parts_of, to_transformers
 from bert_core.model import Encoder
-from bert_core.task_models import TaskModel
+from bert_core.task_models import ClassModel, TaskModel
 
 if TYPE_CHECKING:
     from bert_core.xlnet import XlnetPretrainingModel
@@ -100,7 +100,10 @@ def load_task_model(folder: str | Path, model: TaskModel, *, head: bool | None =
     is_same = head if head is not None else found is not None and found.is_same_head(model.task)
     kind = found.kind if found is not None else "classifier"
     parts = {name: part for name, part in model.named_children() if name != "classifier" or is_same}
-    return _load(Path(folder), parts, model.config.family, kind)
+    report = _load(Path(folder), parts, model.config.family, kind)
+    if "classifier.weight" in report.loaded and isinstance(model, ClassModel) and model.task.kind == "regression":
+        model.standardise_head()  # where statistics are known: it is trained on standardised numbers
+    return report
 
 
 def _load(folder: Path, parts: Mapping[str, nn.Module], family: Family, kind: Kind) -> LoadReport:
