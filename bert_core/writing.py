@@ -43,9 +43,7 @@ def start_writing(model: Seq2SeqModel | PretrainingModel, init: str | None, feat
     """Take the weights of `init` that fit; a head that it lacks starts from how frequent words are in the targets."""
     missing = True
     if init is not None:
-        report = (
-            warm_start(model, init) if isinstance(model, Seq2SeqModel) else hf.load_pretraining(Path(init), model)
-        )
+        report = warm_start(model, init) if isinstance(model, Seq2SeqModel) else hf.load_pretraining(Path(init), model)
         missing = any(name.startswith(MLM_HEAD) for name in report.missing)
     if missing:
         model.mlm_head.start_from_frequencies(torch.from_numpy(_target_counts(model, features)))

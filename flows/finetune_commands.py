@@ -129,8 +129,8 @@ def explain(
     import pyarrow as pa
 
     from bert_core.explain import as_html
-    from bert_core.predict import Predictor
     from bert_core.explain import explain as explained
+    from bert_core.predict import Predictor
 
     if not isinstance(predictor, Predictor):
         raise click.ClickException(

@@ -86,7 +86,12 @@ BIGBENCH = _pypi(
     "1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2",
     tuple(
         f"bigbench-1.0.0/bigbench/benchmark_tasks/{name}/task.json"
-        for name in ("contextual_parametric_knowledge_conflicts", "disfl_qa", "social_iqa", "vitaminc_fact_verification")
+        for name in (
+            "contextual_parametric_knowledge_conflicts",
+            "disfl_qa",
+            "social_iqa",
+            "vitaminc_fact_verification",
+        )
     ),
     358,
 )

@@ -133,7 +133,7 @@ def launch(spec: dict[str, Any]) -> None:
     os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", NOTICE_POLL_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
     loopback = os.environ.get("RAY_ADDRESS", "127.").startswith(("127.", "localhost"))
-    _join_or_start()
+    join_or_start()
     alone = loopback and sum(node["Alive"] for node in ray.nodes()) == 1
     if alone:  # nobody preempts one's own machine, and the watcher takes 100 MB
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
@@ -165,7 +165,7 @@ def launch(spec: dict[str, Any]) -> None:
     trainer.fit()
 
 
-def _join_or_start() -> None:
+def join_or_start() -> None:
     """The cluster that `RAY_ADDRESS` names, or one of our own for this job alone."""
     if address := os.environ.get("RAY_ADDRESS"):
         ray.init(address=address, log_to_driver=False, configure_logging=False)
@@ -176,14 +176,15 @@ def _join_or_start() -> None:
     ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when its standard input closes: whoever started it is gone, or wants it to end."""
     while os.read(sys.stdin.fileno(), 1024):  # sys.stdin's own lock would abort the interpreter as it ends
         pass
     os._exit(1)
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     launch(json.loads(Path(sys.argv[1]).read_text()))
     os._exit(0)  # Ray's shutdown of a driver waits for seconds, for nothing: all is on disk
 

@@ -22,6 +22,7 @@ from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
 from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tasks.registry.server import PATIENCE_S, address, answers, client, insist
 
@@ -46,11 +47,23 @@ class TrackedRun:
     """
 
     def __init__(
-        self, experiment: str, name: str, key: str, params: Mapping[str, Any], *, patience_s: float = PATIENCE_S
+        self,
+        experiment: str,
+        name: str,
+        key: str,
+        params: Mapping[str, Any],
+        *,
+        parent: str | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
+        """
+        Args:
+            parent: run that MLflow's page shows this one below.
+        """
         self.what = f"metrics of {name}"
         self.patience_s = patience_s
         self.client = client()
+        self.tags = {"artifact_key": key} | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
         self.run_id = self._insist(lambda: self._open(experiment, name, key, params))
         self.logged_step = self._insist(lambda: {kind: self._last_step(kind) for kind in ("train", "eval")})
         self.system = SystemSamples(self._insist(self._system_samples))
@@ -111,7 +124,7 @@ class TrackedRun:
             run_id = str(runs[0].info.run_id)
             self.client.update_run(run_id, status="RUNNING")
         else:
-            run_id = str(self.client.create_run(experiment_id, run_name=name, tags={"artifact_key": key}).info.run_id)
+            run_id = str(self.client.create_run(experiment_id, run_name=name, tags=self.tags).info.run_id)
         if not runs or not runs[0].data.params:  # an attempt may have ended between the two requests
             flat = [Param(key, str(value)[:500]) for key, value in _flatten(params)]
             self.client.log_batch(run_id, params=flat[:100], tags=[RunTag("stage", name.split(" ")[0])])

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bert_core.config import ChoiceTask, Config, SequenceTask, SpanTask, Task, TokenTask
+from bert_core.config import ChoiceTask, Config, EmbeddingTask, SequenceTask, SpanTask, Task, TokenTask
 from bert_core.evaluate import Interval
 from bert_core.explain import as_html, explain
 from bert_core.files import write_json
@@ -58,7 +58,7 @@ def examine(config: ExamineSpec, inputs: Sequence[Any], out: Draft) -> None:
             measured[f"robustness/{one.name}"] = Interval(-loss.estimate, -loss.high, -loss.low)
         sections.append(("Robustness", robust.html()))
         write_json(out.path / "robustness.json", robust.model_dump(mode="json"))
-    if config.explained and isinstance(predictor, Predictor) and isinstance(task, SequenceTask | ChoiceTask | TokenTask | SpanTask):
+    if config.explained and isinstance(predictor, Predictor) and not isinstance(task, EmbeddingTask):
         explained = explain(predictor, gold[: config.explained])
         sections.append(("Why it says so", as_html(explained)))
     for number, (_, html) in enumerate(sections):

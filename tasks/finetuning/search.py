@@ -1,4 +1,7 @@
-"""Hyper-parameter search: trials on Ray Tune, shown as they go, each kept in MLflow below the search."""
+"""Hyper-parameter search: trials on Ray Tune, shown as they go, each kept in MLflow below the search.
+
+While it goes on, its folder in the store holds Tune's state, the trials' folders, and how long it took so far.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,7 @@ from bert_core.metrics import primary_metric
 from tasks.artifacts import ArtifactRef, Draft, verify
 from tasks.config.search import Range, SearchConfig
 from tasks.finetuning.search_drive import drive
-from tasks.finetuning.search_follow import Follower
-from tasks.finetuning.space import most_trials
+from tasks.finetuning.search_follow import Follower, clear
 from tasks.finetuning.train import TaskTrainSpec, train_config
 from tasks.finetuning.trial import Job
 from tasks.finetuning.trials import BROKEN, OPEN, Trial, best, read_trials, rows, write_outcome
@@ -59,8 +61,9 @@ def search(config: SearchSpec, inputs: Sequence[Any], out: Draft) -> None:
     about = TrackedRun(config.experiment, f"search {config.name}", key, config.search.model_dump(mode="json"))
     follower = Follower(config, job, key, about.run_id, metric, progress(f"search {config.name}"))
     try:
-        drive(job, config.search.minutes, follower.look)
+        is_done = drive(job, config.search.minutes, follower.look)
     except BaseException:
+        follower.fail()
         about.fail()
         raise
     finally:  # whatever ends it, what is known by now is written down
@@ -72,7 +75,7 @@ def search(config: SearchSpec, inputs: Sequence[Any], out: Draft) -> None:
         raise SearchError(f"no trial of {len(trials)} was measured: {cause} (whole log: {out.path / 'driver.log'})")
     follower.finish()
     pictures = [out.path / "trials.png"]
-    facts = _facts(config, trials, chosen, metric)
+    facts = {**_facts(config, trials, chosen, metric), "is_complete": is_done}
     about.finish([], facts, pictures)
     _show(config, trials, metric)
     _keep(out, trials)
@@ -107,7 +110,6 @@ def _facts(config: SearchSpec, trials: Sequence[Trial], chosen: Trial, metric: s
         "best_trial": chosen.number,
         "algorithm": config.search.algorithm,
         "seconds_in_trials": round(sum(trial.seconds for trial in trials), 1),
-        "is_complete": len(trials) >= most_trials(config.search) and all(trial.status != OPEN for trial in trials),
     }
 
 
@@ -126,6 +128,7 @@ def _keep(out: Draft, trials: Sequence[Trial]) -> None:
         path = out.path / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for trial in trials:
+        clear(out.path / "trials" / trial.key)  # a stopped trial's last checkpoint may have come after the first time
         if trial.status == BROKEN:
             out.drop(f"failed: {trial.reason.partition(':')[0]}")
         elif trial.status == OPEN:

@@ -59,7 +59,8 @@ def drive(job: Job, minutes: float | None, look: Look) -> bool:
             elif driver.returncode:
                 text = log.read_text("utf-8", "replace")[-3000:]
                 raise DriverError(
-                    f"the driver of the search ended with {driver.returncode}:\n{text}\n(whole log: {log})"
+                    f"the driver of the search ended with {driver.returncode}; what its trials found stays, "
+                    f"and the same command continues:\n{text}\n(whole log: {log})"
                 )
         except KeyboardInterrupt:
             _stop(driver)

@@ -27,6 +27,8 @@ LINES = {"kind", "time", "step", "total_steps", "tokens"}
 
 
 class Follower:
+    """What a person sees of a search that goes on, wherever they look."""
+
     def __init__(
         self,
         config: TaskTrainSpec,
@@ -63,6 +65,11 @@ class Follower:
             followed.close("unfinished")
         self.open.clear()
 
+    def fail(self) -> None:
+        """Say of the trials under way that they were interrupted, if the server answers."""
+        for followed in self.open.values():
+            followed.run.fail()
+
     def _follow(self, trial: Trial) -> None:
         folder = self.folder / "trials" / trial.key
         if trial.key not in self.open:
@@ -74,9 +81,7 @@ class Follower:
         if result is not None:
             self.open.pop(trial.key).close(result["status"])
             (folder / TRACKED).touch()
-            for name in HEAVY:
-                path = folder / name
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            clear(folder)
 
     def _tell(self, trials: list[Trial], left_s: float | None) -> None:
         is_time = time.monotonic() - self.said_at >= EVERY_S
@@ -99,6 +104,13 @@ class Follower:
         if left_s is not None:
             parts.append(f"{duration(left_s)} left")
         return "  ".join(parts)
+
+
+def clear(folder: Path) -> None:
+    """Leave of a trial what tells of it."""
+    for name in HEAVY:
+        path = folder / name
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 class _Followed:

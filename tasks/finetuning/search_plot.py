@@ -53,16 +53,16 @@ def search_picture(
 
 
 def _panel(axes: Axes, key: str, trials: Sequence[Point], best: Point, metric: str, *, is_log: bool) -> None:
-    drawn = [trial for trial in trials if trial.value is not None and key in trial.values]
-    given = [trial.values[key] for trial in drawn]
+    drawn = [(trial, trial.value) for trial in trials if trial.value is not None and key in trial.values]
+    given = [trial.values[key] for trial, _ in drawn]
     is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
     names = [] if is_number else list(dict.fromkeys(shown(value) for value in given))
-    for trial in sorted(drawn, key=lambda each: each is best):
+    for trial, measured in sorted(drawn, key=lambda each: each[0] is best):
         value = trial.values[key]
         x = float(value) if is_number else float(names.index(shown(value)))
         color = ORANGE if trial is best else BLUE if trial.status == "finished" else GREY
         face = "none" if trial.status != "finished" else color
-        axes.plot([x], [trial.value], "o", color=color, markerfacecolor=face, markersize=8 if trial is best else 6)
+        axes.plot([x], [measured], "o", color=color, markerfacecolor=face, markersize=8 if trial is best else 6)
     if is_number and (is_log or _spans_orders([float(value) for value in given])):
         axes.set_xscale("log")
     elif is_number and len({*given}) <= MOST_TICKS:

@@ -30,7 +30,7 @@ from bert_core.config import Config, TrainConfig
 from bert_core.files import write_json
 from bert_core.journal import read_metrics
 from bert_core.metrics import primary_metric, score
-from bert_core.predict import Predictor
+from bert_core.predict import open_model
 from bert_core.train import run
 from tasks.config.search import SearchConfig
 from tasks.finetuning.space import Values, train_config, trial_key
@@ -196,7 +196,7 @@ class _Scorer:
         """Metrics of the validation side, and the leading one so that higher is better."""
         gold, task = pq.read_table(self.job.validation), self.job.base.task
         assert task is not None
-        scores = score(task, gold, Predictor(model).answer(gold))
+        scores = score(task, gold, open_model(model).answer(gold))
         name = primary_metric(task, scores.metrics)
         values = scores.values()  # without those that are not defined, such as a correlation with a constant
         sign = 1 if scores.metrics[name].higher_is_better else -1

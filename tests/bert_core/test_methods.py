@@ -172,6 +172,8 @@ def report(line, saved):
     if line["kind"] == "eval" and line["step"] == 0:
         size = int(next(l for l in open("/proc/self/status") if l.startswith("VmSize")).split()[1]) * 1024
         resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[3]), resource.RLIM_INFINITY))
+    if line["kind"] == "train" and line["step"] == 2:  # all is trained; writing it may take what it needs
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 from pathlib import Path
@@ -190,13 +192,13 @@ def run_with_little_memory(asked: TrainConfig, folder: Path, more_bytes: int) ->
 def large_batches(corpus: Path, **changes: Any) -> TrainConfig:
     size = {"hidden_size": 128, "intermediate_size": 512, "hidden_dropout": 0.0, "attention_dropout": 0.0}
     model = shape(tokenizer_of(corpus / "tokenizer"), num_layers=6, **size).model_dump()
-    base: dict[str, Any] = {"model": model, "init": None, "batch": {"samples": 1500, "row_length": ROW_LENGTH}}
-    return config(corpus, **{**base, "steps": 2, "optimizer": {"lr": 1e-3}, **changes})
+    base: dict[str, Any] = {"model": model, "init": None, "batch": {"samples": 600, "row_length": ROW_LENGTH}}
+    return config(corpus, **{**base, "steps": 2, "checkpoint_every": 2, "optimizer": {"lr": 1e-3}, **changes})
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved_and_gives_the_same(corpus: Path, tmp_path: Path) -> None:
     asked = large_batches(corpus)
-    done = run_with_little_memory(asked, tmp_path / "little", 300 << 20)
+    done = run_with_little_memory(asked, tmp_path / "little", 130 << 20)
     assert done.returncode == 0, done.stderr[-2000:]
     halvings = [line for line in train.read_metrics(tmp_path / "little" / "metrics.jsonl") if line["kind"] == "halved"]
     assert halvings
@@ -212,7 +214,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_and_gives_the_same(corp
 
 
 def test_memory_for_not_even_one_row_is_an_error_that_says_what_helps(corpus: Path, tmp_path: Path) -> None:
-    done = run_with_little_memory(large_batches(corpus, checkpoint_every=10), tmp_path / "none", 12 << 20)
+    done = run_with_little_memory(large_batches(corpus), tmp_path / "none", 6 << 20)
     assert done.returncode != 0
     assert "does not fit into memory" in done.stderr
     assert "batch.row_length" in done.stderr

@@ -66,7 +66,7 @@ minutes = 10
 "train.batch.samples" = [4, 8]
 """
 GOOD, BAD = ["bright", "merry", "golden", "lovely", "sweet"], ["grim", "sour", "bleak", "rotten", "harsh"]
-THINGS = "window river garden table letter kitchen winter candle stair mirror orchard harbour lantern".split()
+THINGS = ["window", "river", "garden", "table", "letter", "kitchen", "winter", "candle", "stair", "mirror", "orchard"]
 
 
 def write_home(folder: Path, rows: int = 240) -> Path:
@@ -196,26 +196,24 @@ def test_a_search_is_stopped_and_continues_to_a_recipe_of_the_best(stack: Stack,
         [parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'", max_results=10
     )
     assert {run.info.status for run in below} == {"FINISHED"}
-    told = {(run.data.params["train.optimizer.lr"], run.data.params["train.batch.samples"]) for run in below}
-    assert told == {tuple(str(value) for value in trial.values.values()) for trial in trials}
+    told = {(run.data.params["train.batch.samples"], run.data.params["train.optimizer.lr"]) for run in below}
+    assert told == {tuple(str(trial.values[key]) for key in sorted(trial.values)) for trial in trials}
     measured = {run.data.metrics["eval/accuracy"] for run in below}
     assert measured == pytest.approx({trial.value for trial in trials})
     assert all("train/loss" in run.data.metrics for run in below)
     pages = httpx.post(f"{os.environ['PREFECT_API_URL']}/artifacts/latest/filter", json={}).json()
     assert {"table", "progress"} <= {page["type"] for page in pages if "moods" in (page["key"] or "")}
-    search(tmp_path)  # nothing is left to do: its artifact is found
-    assert found(home)[1]["created_at"] == manifest["created_at"]
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(900)
 def test_a_search_that_is_killed_continues_where_it_was(stack: Stack, tmp_path: Path) -> None:
     home, log = write_home(tmp_path), tmp_path / "killed.log"
     changes = ("search.sampling='bayes'", "search.trials=6", "search.seed=3", "train.epochs=8")
     kept: dict[str, str] = {}
     for count in (1, 2, 3):
         process = start(tmp_path, log, *changes)
-        while True:  # killed within a trial: one is done, and another has been measured since
-            wait_for("result.json", home, process, log)
+        while True:  # killed within a trial: one more is done, and another has been measured since
             done = {path.parent.name: path.read_text() for path in wait_for("result.json", home, process, log)}
             going = [path for path in wait_for("scores.jsonl", home, process, log) if path.parent.name not in done]
             if len(done) >= count and any(path.read_text() for path in going):
@@ -227,24 +225,25 @@ def test_a_search_that_is_killed_continues_where_it_was(stack: Stack, tmp_path: 
         assert all(done[name] == text for name, text in kept.items())
         kept = done
     search(tmp_path, *changes)
-    folder, manifest = found(home)
+    folder, _ = found(home)
     for name, text in kept.items():
         assert (folder / "trials" / name / "result.json").read_text() == text
     trials, _ = read_outcome(folder)
-    assert len(trials) <= 6  # a sampler may come back to a point, which is then not run again
+    assert len(trials) == 6  # a sampler comes back to some points, which are then not run again, nor counted
     assert {trial.status for trial in trials} <= {"finished", "stopped"}
     spent = {trial.key: read_scores(folder / "trials" / trial.key) for trial in trials}
     assert all([line["step"] for line in lines] == sorted({line["step"] for line in lines}) for lines in spent.values())
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_time_that_is_up_ends_a_search_with_what_is_best(stack: Stack, tmp_path: Path) -> None:
     home = write_home(tmp_path)
     said = search(
         tmp_path, "search.algorithm='bayes'", "search.minutes=0.5", "search.trials=500",
         'search.space={"train.optimizer.lr" = {low = 1e-5, high = 1e-2, log = true}, "train.epochs" = [1, 2, 3]}',
     ).stdout  # fmt: skip
-    folder, manifest = found(home)
+    _, manifest = found(home)
     facts = manifest["facts"]
     assert 1 <= manifest["rows"]["trials"] < 500
     assert not facts["is_complete"]

@@ -21,6 +21,8 @@ from flows.recipe_text import toml_text, toml_value, with_recipe_values
 from flows.searching import best_recipe, check_space
 from tasks.config.search import SearchConfig
 from tasks.finetuning.halving import falls_behind, others_at, rung_of
+from tasks.finetuning.search import SearchSpec
+from tasks.finetuning.search import search as search_stage
 from tasks.finetuning.space import most_trials, points, short, train_config, trial_key
 from tasks.tune_driver import distributions, values_of
 
@@ -44,7 +46,7 @@ def config(**fields: Any) -> SearchConfig:
         ({"space": {"data.train": ["a", "b"]}}, "'data.train' is not a key below train"),
         ({"space": {"train": [1]}}, "'train' is not a key below train"),
         ({"space": {"train.batch.row_length": [32, 64]}}, "features are made once for all trials"),
-        ({"space": {"train.batch": [{"samples": 4, "row_length": 8}]}}, "^x"),
+        ({"space": {"train.batch": [{"samples": 4, "row_length": 8}]}}, "holds 'train.batch.row_length'"),
         ({"space": {"train.model.num_layers": [1, 2]}}, "same shape"),
         ({"space": {"train.log_every": [1, 2]}}, "decides no weight"),
         ({"space": {"task.labels": [["a", "b"]]}}, "what the data is for"),
@@ -57,8 +59,6 @@ def config(**fields: Any) -> SearchConfig:
     ],
 )
 def test_a_search_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
-    if message == "^x":  # a table that holds what is fixed
-        message = "row_length"
     with pytest.raises(ConfigError, match=message):
         config(**fields)
 
@@ -185,6 +185,23 @@ def test_a_recipe_without_a_search_says_how_to_write_one() -> None:
         check_space(load_finetune_recipe("trec-questions"))
 
 
+def test_a_search_is_named_by_what_it_tries_and_not_by_how_it_is_carried_out() -> None:
+    def key(search: dict[str, Any], **train: Any) -> str:
+        given = recipe({LR: [1e-4]})
+        spec = SearchSpec(
+            name="a",
+            experiment="a",
+            seed=1,
+            task=given.task,
+            train=given.train.model_copy(update=train),
+            search=SearchConfig.model_validate({"space": {LR: [1e-4, 2e-4]}, **search}),
+        )
+        return search_stage.key(spec, [])
+
+    assert key({}) == key({"concurrent": 2}) == key({}, workers=2, log_every=9)
+    assert len({key({}), key({"trials": 3}), key({"seed": 8}), key({}, epochs=9)}) == 4
+
+
 VALUES: dict[str, Any] = {
     "train.optimizer.lr": 3e-05,
     "train.epochs": 7,
@@ -222,6 +239,10 @@ def test_a_shipped_recipe_takes_values_and_keeps_its_comments(name: str) -> None
         ("# about\n\n[c]\nd = 1\n", "# about\na.b = 2\n\n[c]\nd = 1\n"),
         ("x = 1\n[a]\n[c]\n", "x = 1\n[a]\nb = 2\n[c]\n"),
         ("", "a.b = 2\n"),
+        (
+            "x = 1\n\n# in\n[a.b]\nc = 3\n\n[a.b.d]\ne = 4\n\n# next\n[f]\ng = 5\n",
+            "x = 1\na.b = 2\n\n# next\n[f]\ng = 5\n",
+        ),
         ("x = 1", "x = 1\na.b = 2\n"),
     ],
 )
