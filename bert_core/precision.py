@@ -99,6 +99,8 @@ class _Bf16Linear(torch.autograd.Function):
         x, w = ctx.saved_tensors
         g, rows = gradient.reshape(-1, gradient.shape[-1]), x.reshape(-1, x.shape[-1])
         d_x = torch.mm(g, w).view(x.shape).to(ctx.input_type) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:  # a frozen layer's
+            return d_x, None, g.sum(0).float() if ctx.has_bias and ctx.needs_input_grad[2] else None
         d_weight, d_bias = weight_gradient(g, rows)
         return d_x, d_weight, d_bias if ctx.has_bias else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from bert_core.config import MethodConfig
 from bert_core.files import file_sha256
 from bert_core.hf import load_config
 from flows.corpus import Refs, begin, folder_content
@@ -161,11 +162,12 @@ class FinetuneRun:
         refs |= {"gate": verdict, "register": version, "promote": outcome}
 
     def _features(self, share: float) -> ArtifactRef:
-        train = self.recipe.train
+        recipe, train = self.recipe, self.recipe.train
         spec = FeaturesSpec(
             tokenizer=PretrainedTokenizer(path=str(train.init)) if train.tokenizer is None else train.tokenizer,
             tokenizer_content=self.tokenizer_content,
             max_tokens=self._max_tokens(),
+            method=MethodConfig(cloze=recipe.method.cloze),
             share=share,
         )
         more = [self.refs["augment"]] if "augment" in self.refs else []

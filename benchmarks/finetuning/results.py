@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from finetuning import ours, pretraining, sets
 from finetuning.variants import variant
 
+from bert_core import tokenizer as tokenizers
 from bert_core.metrics import primary_metric, score
 from tasks.classical import fit as fit_classical
 from tasks.config.classical import ClassicalConfig
@@ -181,7 +182,14 @@ def _baseline(spec: Spec, prepared: sets.Prepared, folder: Path) -> Record:
     name = spec["model"]
     started = time.perf_counter()
     settings = ClassicalConfig(models=(name,), budget_s=BASELINE_BUDGET_S)
-    found = fit_classical(settings, prepared.task, {each: prepared.side(each) for each in sets.SIDES}, seed=13)
+    backend = tokenizers.load(prepared.tokenizer).backend
+    found = fit_classical(
+        settings,
+        prepared.task,
+        {each: prepared.side(each) for each in sets.SIDES},
+        seed=13,
+        count_tokens=lambda text: len(backend.encode(text, add_special_tokens=False).ids) + 1,
+    )
     if name not in found:
         raise ValueError(f"{name}: {found.skipped[name]}")
     figures = {"seconds": time.perf_counter() - started}

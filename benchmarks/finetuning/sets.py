@@ -84,13 +84,13 @@ class BenchmarkSet:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides its figures, as JSON has it."""
+        """What decides its figures, as JSON has it; without defaults, so that a new key of a schema changes nothing."""
         return {
             "data": self.data.model_dump(mode="json", exclude_defaults=True),
-            "task": self.task.model_dump(mode="json"),
+            "task": {"type": self.task.type, **self.task.model_dump(mode="json", exclude_defaults=True)},
             **{name: getattr(self, name) for name in ("row_length", "epochs", "batch", "lr", "warmup_share")},
             **{name: getattr(self, name) for name in ("weight_decay", "clip_norm", "weights")},
-            "model": None if self.model is None else self.model.model_dump(mode="json"),
+            "model": None if self.model is None else self.model.model_dump(mode="json", exclude_defaults=True),
         }
 
 

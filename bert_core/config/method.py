@@ -15,7 +15,7 @@ class FgmConfig(Config):
     gradient."""
 
     type: Literal["fgm"] = "fgm"
-    epsilon: float = Field(1.0, gt=0, description="norm of each sequence's perturbation")
+    epsilon: float = Field(0.1, gt=0, description="norm of each sequence's perturbation; that of a word is about 1")
 
 
 class PgdConfig(Config):
@@ -23,18 +23,18 @@ class PgdConfig(Config):
     the loss, and that after the last of them."""
 
     type: Literal["pgd"] = "pgd"
-    epsilon: float = Field(1.0, gt=0, description="norm of each sequence's perturbation at most")
+    epsilon: float = Field(0.1, gt=0, description="norm of each sequence's perturbation at most")
     steps: int = Field(3, ge=1, le=20)
-    step_size: float = Field(0.3, gt=0, description="norm of a move")
+    step_size: float = Field(0.05, gt=0, description="norm of a move")
 
 
 class FreeLbConfig(Config):
     """FreeLB (Zhu et al., 2020, arXiv:1909.11764, algorithm 1): from a random start, the mean of all steps' losses."""
 
     type: Literal["freelb"] = "freelb"
-    epsilon: float = Field(0.3, gt=0, description="norm of each sequence's perturbation at most")
+    epsilon: float = Field(0.1, gt=0, description="norm of each sequence's perturbation at most")
     steps: int = Field(2, ge=1, le=20)
-    step_size: float = Field(0.1, gt=0, description="norm of a move")
+    step_size: float = Field(0.05, gt=0, description="norm of a move")
 
 
 Adversarial = Annotated[FgmConfig | PgdConfig | FreeLbConfig, Field(discriminator="type")]

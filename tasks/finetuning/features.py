@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from bert_core import tokenizer
-from bert_core.config import Config
-from bert_core.features import encode, write_features
+from bert_core.config import Config, MethodConfig
+from bert_core.features import write_features
+from bert_core.methods.cloze import encode_for
 from tasks import artifacts
 from tasks.artifacts import Draft
 from tasks.config import PretrainedTokenizer, Tokenizer
@@ -26,6 +27,7 @@ class FeaturesSpec(Config):
     tokenizer_content: str | None
     """Content hash of a given one's folder: the recipe has only its path."""
     max_tokens: int
+    method: MethodConfig = MethodConfig()
     share: float = 1.0
     """Of the training examples; a smaller share is part of a larger one."""
 
@@ -42,7 +44,7 @@ def features(config: FeaturesSpec, inputs: Sequence[Any], out: Draft) -> None:
         tokens = train(config.tokenizer, list(_texts(learned, config.tokenizer.sample_characters)))
     task = task_of(prepared)
     for name, table in sides.items():
-        encoded = encode(task, table, tokens, config.max_tokens)
+        encoded = encode_for(config.method, task, table, tokens, config.max_tokens)
         write_features(encoded, out.path / name)
         out.rows |= {f"{name} examples": encoded.num_examples, f"{name} sequences": encoded.num_sequences}
         out.facts |= {f"{name} {what.replace('_', ' ')}": count for what, count in encoded.counts.items()}

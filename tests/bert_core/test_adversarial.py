@@ -84,7 +84,7 @@ def test_fgm_moves_every_sequence_by_epsilon_along_its_gradient_and_the_loss_ris
     gradient = clean.delta.grad
     assert gradient is not None
     cosines = F.cosine_similarity(moved.delta.flatten(), gradient.flatten(), dim=0)
-    assert float(cosines) > 0
+    assert float(cosines.detach()) > 0
     assert batch.spans is not None
     for start, end in batch.spans.tolist():  # of each sequence exactly
         mine, its = moved.delta.flatten(0, 1)[start:end].flatten(), gradient.flatten(0, 1)[start:end].flatten()
