@@ -210,9 +210,9 @@ class _Scorer:
                 raise TrialError(f"{saved}: the checkpoint was not written within {SAVE_TIMEOUT_S:.0f} s")
             time.sleep(POLL_S)
         found = open_checkpoint(saved)
-        weights = {**self._first_weights, **found.tensors("model")}
-        weights |= found.tensors("average") if found.has("average") else {}
         assert self.config is not None
+        weights = {**(self._first_weights if self.config.method.chosen else {}), **found.tensors("model")}
+        weights |= found.tensors("average") if found.has("average") else {}
         export(self.config, weights, folder)
 
     @cached_property
