@@ -192,13 +192,13 @@ def run_with_little_memory(asked: TrainConfig, folder: Path, more_bytes: int) ->
 def large_batches(corpus: Path, **changes: Any) -> TrainConfig:
     size = {"hidden_size": 128, "intermediate_size": 512, "hidden_dropout": 0.0, "attention_dropout": 0.0}
     model = shape(tokenizer_of(corpus / "tokenizer"), num_layers=6, **size).model_dump()
-    base: dict[str, Any] = {"model": model, "init": None, "batch": {"samples": 600, "row_length": ROW_LENGTH}}
+    base: dict[str, Any] = {"model": model, "init": None, "batch": {"samples": 1200, "row_length": ROW_LENGTH}}
     return config(corpus, **{**base, "steps": 2, "checkpoint_every": 2, "optimizer": {"lr": 1e-3}, **changes})
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved_and_gives_the_same(corpus: Path, tmp_path: Path) -> None:
     asked = large_batches(corpus)
-    done = run_with_little_memory(asked, tmp_path / "little", 130 << 20)
+    done = run_with_little_memory(asked, tmp_path / "little", 260 << 20)
     assert done.returncode == 0, done.stderr[-2000:]
     halvings = [line for line in train.read_metrics(tmp_path / "little" / "metrics.jsonl") if line["kind"] == "halved"]
     assert halvings

@@ -15,7 +15,8 @@ from flows.__main__ import Commands, cli
 from tests.nights import RECIPE
 
 COMMANDS = (
-    *("up", "status", "down", "run", "corpus", "train", "trace", "forget", "deploy"),
+    *("up", "status", "down", "run", "corpus", "train", "finetune", "search", "evaluate", "explain"),
+    *("trace", "forget", "deploy"),
     *("predict", "promote", "rollback", "history", "recipes", "check"),
 )
 HELP_TIMEOUT_S = 20.0

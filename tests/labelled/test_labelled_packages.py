@@ -23,7 +23,7 @@ from tests.labelled.labelled_files import dropped, loaded
 
 def test_every_dataset_is_named_once_and_says_its_licence() -> None:
     names = [each.name for each in DATASETS]
-    assert len(set(names)) == len(names) == 16
+    assert len(set(names)) == len(names) == 18
     for each in DATASETS:
         assert "(" in each.about, each.name
         assert all(len(sha256) == 64 for _, sha256 in each.files)

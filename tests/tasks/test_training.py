@@ -196,7 +196,7 @@ def test_how_a_run_is_carried_out_does_not_name_it() -> None:
 
 def test_a_section_has_the_keys_of_a_training_config() -> None:
     own = {"workers", "mirror"}
-    given = {"name", "seed", "train_data", "eval_data", "tokenizer"}
+    given = {"name", "seed", "train_data", "eval_data", "tokenizer", "task", "method", "auxiliary"}
     assert PretrainConfig.model_fields.keys() - own == TrainConfig.model_fields.keys() - given
 
 
