@@ -198,7 +198,7 @@ def large_batches(corpus: Path, **changes: Any) -> TrainConfig:
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved_and_gives_the_same(corpus: Path, tmp_path: Path) -> None:
     asked = large_batches(corpus)
-    done = run_with_little_memory(asked, tmp_path / "little", 260 << 20)
+    done = run_with_little_memory(asked, tmp_path / "little", 400 << 20)
     assert done.returncode == 0, done.stderr[-2000:]
     halvings = [line for line in train.read_metrics(tmp_path / "little" / "metrics.jsonl") if line["kind"] == "halved"]
     assert halvings
