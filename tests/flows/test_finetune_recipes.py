@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +31,8 @@ SLICE = ["data.max_train=48", "data.max_validation=16", "data.max_test=24", "tra
 def test_a_recipe_learns_from_a_slice_of_its_data(name: str, tmp_path: Path) -> None:
     recipe = load_finetune_recipe(name, SLICE)
     if not (HOME / recipe.data.train).exists():
+        if name == "help-en-de" and shutil.which("apt-get") is None:
+            pytest.skip("its texts come out of Debian packages, and apt-get is not here")
         pytest.fail(f"{HOME / recipe.data.train} is not there: `make data` fetches it")
     data = load_dataset(recipe.data, recipe.task, home=HOME, seed=recipe.seeds[0])
     folder, config = trained(recipe, data.sides, data.task, tmp_path)
