@@ -6,7 +6,6 @@ E  examples of a batch    N  their sequences    M  tokens of all of them
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from bert_core.config import BatchConfig
 from bert_core.data.batch import Batch, DataError
 from bert_core.data.ranks import check_share, deal
+from bert_core.data.sampled import SampledData
 from bert_core.data.sequences import tightest
 from bert_core.features import Features, open_features
 from bert_core.order import RunLength
@@ -24,7 +24,7 @@ from bert_core.packing import PackingPlan
 from bert_core.shuffle import shuffled
 
 
-class ExampleData:
+class ExampleData(SampledData):
     """The examples of a folder of features, shuffled anew in each epoch; a sample id is an example's row in its table.
 
     Global batch k is a function of (seed, k) alone. Its examples are dealt to ranks by length; the sequences of each
@@ -84,31 +84,6 @@ class ExampleData:
     @property
     def num_samples(self) -> int:
         return self.features.num_examples
-
-    @property
-    def steps_per_epoch(self) -> float:
-        return self.num_samples / self.batch_size
-
-    @property
-    def total_steps(self) -> int:
-        """Raises:
-        DataError: data that were not told how long the run is.
-        """
-        length = self._length
-        if length.is_endless:
-            raise DataError("the run has no last step: set steps, epochs or tokens")
-        steps = [] if length.steps is None else [length.steps]
-        steps += [] if length.epochs is None else [ceil(length.epochs * self.steps_per_epoch)]
-        steps += [] if length.tokens is None else [ceil(length.tokens / (self.batch_size * self._mean_length))]
-        return max(1, min(steps))
-
-    def positions_before(self, step: int) -> int:
-        """Tokens of the global batches before `step` if each example had the mean length: a clock must not depend on
-        the number of ranks, as packing does."""
-        return int(step * self.batch_size * self._mean_length)
-
-    def epochs_before(self, step: int) -> float:
-        return step / self.steps_per_epoch
 
     def document_id(self, sample: int) -> str:
         """The example that a sample is."""

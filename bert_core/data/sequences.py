@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import ceil, inf
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from bert_core.config import BatchConfig, SequenceObjective
 from bert_core.data.batch import Batch, DataError
 from bert_core.data.layout import Layout
 from bert_core.data.ranks import check_share, deal, micro_parts
+from bert_core.data.sampled import SampledData
 from bert_core.objectives import single
 from bert_core.order import RunLength
 from bert_core.packing import PackingPlan, pack
@@ -26,7 +27,7 @@ WIDTH_STEP = 8
 """Every new shape has kernels built and buffers kept for it: fewer shapes, less time and memory lost."""
 
 
-class SequenceData:
+class SequenceData(SampledData):
     """Labelled documents, one sample each, cut to the row length (the head stays), packed on the fly.
 
     An epoch shuffles documents. A sample id is a document's number in the shards; documents without a label are left
@@ -70,31 +71,6 @@ class SequenceData:
     @property
     def num_samples(self) -> int:
         return len(self.documents)
-
-    @property
-    def steps_per_epoch(self) -> float:
-        return self.num_samples / self.batch_size
-
-    @property
-    def total_steps(self) -> int:
-        """Raises:
-        DataError: data that were not told how long the run is.
-        """
-        length = self._length
-        if length.is_endless:
-            raise DataError("the run has no last step: set steps, epochs or tokens")
-        steps = [] if length.steps is None else [length.steps]
-        steps += [] if length.epochs is None else [ceil(length.epochs * self.steps_per_epoch)]
-        steps += [] if length.tokens is None else [ceil(length.tokens / (self.batch_size * self._mean_length))]
-        return max(1, min(steps))
-
-    def positions_before(self, step: int) -> int:
-        """Tokens of the global batches before `step` if each sample had the mean length: what packing adds is not
-        known before it is done, and a clock must not depend on the number of ranks."""
-        return int(step * self.batch_size * self._mean_length)
-
-    def epochs_before(self, step: int) -> float:
-        return step / self.steps_per_epoch
 
     def document_id(self, sample: int) -> str:
         """The document that a sample is."""

@@ -79,10 +79,10 @@ def _of_class(
     if task.kind == "regression":
         return _target(predictor, features, sequence, "value", None, texts, lambda output, batch: output[:, 0])
     number = int(said[sequence].argmax())
-    if task.kind == "multi":
-        read: Callable[[Tensor, Batch], Tensor] = lambda output, batch: output[:, number]  # noqa: E731
-    else:
-        read = lambda output, batch: log_odds(output, number)  # noqa: E731
+
+    def read(output: Tensor, batch: Batch) -> Tensor:
+        return output[:, number] if task.kind == "multi" else log_odds(output, number)
+
     return _target(predictor, features, sequence, task.labels[number], answer["probabilities"][number], texts, read)
 
 
