@@ -120,7 +120,7 @@ def explain(
       bert-foundry explain --method leave_one_out --output why.html "A neat trick."
       bert-foundry explain --model vitaminc '{"text": "Sales doubled.", "text_b": "Sales rose."}'
 
-    integrated_gradients: how the score grows from an empty text to this one; leave_one_out: how it falls without each
+    integrated_gradients: how the score grows from a masked text to this one; leave_one_out: how it falls without each
     word; attention: where the model looked, which is not the same as why.
     """
     from flows.registry_commands import as_example
