@@ -118,16 +118,24 @@ def _fault(schema: type[BaseModel], fault: Any) -> str:
 
 
 def _legal_keys(schema: Any, location: tuple[Any, ...]) -> list[str]:
-    """Field names at `location`; empty where a union makes the answer ambiguous."""
+    """Field names at `location`; empty where a union of several makes the answer ambiguous."""
     for part in location:
         if isinstance(part, int):
+            continue
+        if isinstance(schema, tuple):  # a union, whose members pydantic names by their `type`
+            members = [each for each in schema if each.model_fields["type"].default == part]
+            if len(members) != 1:
+                return []
+            schema = members[0]
             continue
         field = getattr(schema, "model_fields", {}).get(part)
         if field is None:
             return []
         schema = field.annotation
-        for candidate in getattr(schema, "__args__", ()):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                schema = candidate
-                break
+        models = [each for each in getattr(schema, "__args__", ()) if isinstance(each, type)]
+        models = [each for each in models if issubclass(each, BaseModel)]
+        if field.discriminator == "type":
+            schema = tuple(models)
+        elif models:
+            schema = models[0]
     return sorted(getattr(schema, "model_fields", {}))

@@ -89,3 +89,8 @@ def test_the_command_line_says_it_in_one_message_and_runs_nothing(tmp_path: Path
     assert "gate.min_f1 = 2" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_an_unknown_key_of_one_of_several_types_is_told_the_legal_ones() -> None:
+    with pytest.raises(ConfigError, match=r"task\.sequence\.typ = 3: unknown key; legal keys here: class_weights"):
+        load_finetune_recipe("trec-questions", ["task.typ=3"])
