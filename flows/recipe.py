@@ -116,7 +116,9 @@ def load_any(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def is_finetuning(path: Path) -> bool:
-    return "task" in _sections(path)
+    """Whether its labelled data is in files, not crawled."""
+    sections = _sections(path)
+    return "task" in sections and "sources" not in sections
 
 
 def load_corpus_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> CorpusRecipe:

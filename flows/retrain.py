@@ -94,7 +94,6 @@ def release(recipe: Recipe, night: str, refs: Refs) -> Refs:
     origin = [key for key in refs if key.startswith("source ")] + [key for key in ORIGIN if key in refs]
     spec = RegisterSpec(
         registry=recipe.registry,
-        labels=recipe.finetune.labels,
         lineage=lineage({key: refs[key] for key in origin}),
         recipe=name,
         as_of=night,

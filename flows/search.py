@@ -7,8 +7,8 @@ from pathlib import Path
 from prefect import flow
 
 from bert_core.files import write_atomically
-from flows.corpus import begin
-from flows.finetune import FinetuneRun
+from flows.corpus import begin, folder_content
+from flows.finetune import encoded_run, pretrain_on_task_text
 from flows.finetune_recipe import FinetuneRecipe
 from flows.reporting import publish_report
 from flows.searching import best_recipe, check_space
@@ -37,15 +37,14 @@ def search(recipe: FinetuneRecipe, text: str | None = None, output: str | None =
     """
     check_space(recipe)
     started, night = begin(as_of)
-    run = FinetuneRun(recipe, night)
-    run.encode()
-    run.pretrain()
+    run = encoded_run(recipe, night)
+    pretrain_on_task_text(recipe, run)
     assert recipe.search is not None
     spec = SearchSpec(
         name=recipe.name,
         experiment=recipe.registry.experiment,
         seed=recipe.seeds[0],
-        init_content=run.init_content,
+        init_content=folder_content(recipe.train.init) if recipe.train.init else None,
         task=run.task,
         train=recipe.train,
         method=recipe.method,

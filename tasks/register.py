@@ -16,7 +16,6 @@ from tasks.stage import stage
 
 class RegisterSpec(Config):
     registry: RegisterConfig
-    labels: tuple[str, ...]
     lineage: dict[str, str]
     recipe: str
     as_of: str

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from bert_core.config import Config, MlmObjective, ModelConfig, PretrainingObjective
-from tasks.config.models import PretrainConfig, StepsOnRayConfig
+from tasks.config.models import PretrainConfig, StepsOnRayConfig, Workers
 from tasks.config.tokens import PretrainedTokenizer, Tokenizer
 
 
@@ -28,12 +28,12 @@ class TaskTrainConfig(StepsOnRayConfig):
     )
     model: ModelConfig | None = Field(None, description="instead of init: shape of a model with random weights")
     tokenizer: Tokenizer | None = Field(None, description="of such a model: a given one, or one trained on the data")
-    workers: int = Field(1, ge=1, description="Ray Train workers, one core or GPU each")
+    workers: Workers = 1
 
     @model_validator(mode="after")
     def _weights(self) -> TaskTrainConfig:
-        if (self.model is None) == (self.init is None):
-            raise ValueError("set exactly one of init (a folder of weights) and model (random weights)")
+        if self.model is not None and self.init is not None:
+            raise ValueError("set one of init (a folder of weights) and model (random weights), not both")
         if (self.model is None) != (self.tokenizer is None):
             raise ValueError("tokenizer goes with model: a folder of weights has its own")
         return self

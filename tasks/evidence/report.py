@@ -48,6 +48,8 @@ class Evidence:
     """The test side."""
     answers: Answers
     """By model, each run's answers to it; the candidate is "model", the one in production "champion"."""
+    ablations: tuple[str, ...] = ()
+    """Of the models, those that are neither baselines nor in production."""
     title: str = "Fine-tuned model"
     facts: Mapping[str, str] = field(default_factory=dict)
     validation: tuple[pa.Table, Sequence[pa.Table]] | None = None
@@ -91,6 +93,7 @@ def build_report(evidence: Evidence) -> EvalReport:
         primary=primary,
         models={name: _model(name, scored[name], resampled) for name in names},
         classes=_classes(scored[CANDIDATE], resampled),
+        ablations=evidence.ablations,
         slices=slices,
         slices_left_out=left_out,
         calibration=calibration(task, gold, ours, evidence.validation, evidence.draw),

@@ -202,7 +202,10 @@ class EvalReport(Figures):
     primary: str
     """The metric that leads."""
     models: dict[str, ModelFigures]
-    """The candidate first, under the name "model"; "champion" is the one in production, the others are baselines."""
+    """The candidate first, under the name "model"; "champion" is the one in production; the others, but for
+    `ablations`, are baselines."""
+    ablations: tuple[str, ...] = ()
+    """Trainings from other weights, shown for comparison: nothing has to beat them."""
     classes: tuple[ClassFigures, ...]
     slices: tuple[SliceFigures, ...]
     slices_left_out: dict[str, str]
@@ -228,7 +231,7 @@ class EvalReport(Figures):
 
     @property
     def baselines(self) -> dict[str, ModelFigures]:
-        return {name: one for name, one in self.models.items() if name not in (CANDIDATE, CHAMPION)}
+        return {name: one for name, one in self.models.items() if name not in (CANDIDATE, CHAMPION, *self.ablations)}
 
     @property
     def champion(self) -> ModelFigures | None:

@@ -27,6 +27,8 @@ class EvidenceSpec(Config):
     evaluate: EvidenceConfig
     seeds: tuple[int, ...]
     has_champion: bool
+    ablations: tuple[str, ...] = ()
+    """Names of trainings from other weights."""
     curve: tuple[int, ...] = ()
     """Training examples of each further model among the inputs, and of the first seed's, for the learning curve."""
 
@@ -37,12 +39,14 @@ def evidence(config: EvidenceSpec, inputs: Sequence[Any], out: Draft) -> None:
     prepared, classical, *answered = inputs
     candidates, rest = answered[: len(config.seeds)], answered[len(config.seeds) :]
     champion, rest = (rest[:1], rest[1:]) if config.has_champion else ([], rest)
+    ablated, rest = rest[: len(config.ablations)], rest[len(config.ablations) :]
     task, gold, validation = task_of(prepared), side(prepared, "test"), side(prepared, "validation")
     said = [_read(each, "test") for each in candidates]
     on_validation = [_read(each, "validation") for each in candidates]
     answers = {CANDIDATE: said}
     if champion:
         answers["champion"] = [_read(champion[0], "test")]
+    answers |= {name: [_read(each, "test")] for name, each in zip(config.ablations, ablated, strict=True)}
     answers |= {
         name: [pq.read_table(classical / name / "test.parquet")] for name in classical.manifest["facts"]["baselines"]
     }
@@ -52,6 +56,7 @@ def evidence(config: EvidenceSpec, inputs: Sequence[Any], out: Draft) -> None:
             task=task,
             gold=gold,
             answers=answers,
+            ablations=config.ablations,
             title=config.name,
             validation=(validation, on_validation),
             out_of_sample={"validation": (validation, on_validation)},

@@ -23,7 +23,8 @@ TEXTS = ("text", "text_b", "question", "context", "target")
 
 
 class FeaturesSpec(Config):
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None
+    """None: that of the last input."""
     tokenizer_content: str | None
     """Content hash of a given one's folder: the recipe has only its path."""
     max_tokens: int
@@ -35,10 +36,12 @@ class FeaturesSpec(Config):
 @stage("features", code="tasks.finetuning.features")
 def features(config: FeaturesSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Encode the training side, and the validation side that its loss is measured on, with the model's tokenizer."""
-    prepared, *augmented = inputs
-    learned = sample(side(augmented[0] if augmented else prepared, "train"), config.share)
+    prepared, augmented, encoded = inputs
+    learned = sample(side(augmented or prepared, "train"), config.share)
     sides = {"train": learned, "validation": side(prepared, "validation")}
-    if isinstance(config.tokenizer, PretrainedTokenizer):
+    if config.tokenizer is None:
+        tokens = tokenizer.load(encoded / "tokenizer")
+    elif isinstance(config.tokenizer, PretrainedTokenizer):
         tokens = tokenizer.load(artifacts.home() / config.tokenizer.path)
     else:
         tokens = train(config.tokenizer, list(_texts(learned, config.tokenizer.sample_characters)))
