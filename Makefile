@@ -70,8 +70,10 @@ format: $(READY)  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: data  ## every measured claim of the README
-	$(BIN)/python benchmarks/finetune.py
+bench: data bench-env  ## every measured claim about fine-tuning (some ten hours: run it on a quiet machine)
+	$(BIN)/python benchmarks/finetuning/run.py
+	$(BIN)/python benchmarks/finetuning/methods.py
+	$(BIN)/python benchmarks/finetuning/search.py
 
 bench-corpus: bench-env corpora  ## every measured claim about corpora (an hour)
 	$(BIN)/python benchmarks/extraction.py

@@ -91,7 +91,7 @@ def cli() -> None:
 def run(recipe: str, overrides: Sequence[str], as_of: str | None, ablate: bool) -> None:
     """Run RECIPE (a file, or the name of a shipped one) from source to gate, or to weights if it ends with [pretrain].
 
-    OVERRIDES change single keys: pretrain.steps=10 finetune.optimizer.lr=5e-5. The same command again continues what
+    OVERRIDES change single keys: pretrain.steps=10 train.optimizer.lr=5e-5. The same command again continues what
     was interrupted, and finds what is done. The local stack is started where the environment names no servers.
     """
     from flows.recipe import PretrainRecipe, load_runnable

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--day", type=int, choices=sorted(NIGHTS), default=1, help="1: about 60%% of the films; 2: all")
     parser.add_argument("--port", type=int, default=8400, help="of the site")
     parser.add_argument("--ablate", action="store_true", help="also fine-tune from random and from the given weights")
-    parser.add_argument("overrides", nargs="*", help="changes of the recipe, such as finetune.epochs=1")
+    parser.add_argument("overrides", nargs="*", help="changes of the recipe, such as train.epochs=1")
     options = parser.parse_args()
     with review_site(options.day, options.port) as address:
         host = address.removeprefix("http://").rstrip("/")

@@ -10,24 +10,20 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from bert_core.config import Config, ConfigError, load
+from bert_core.config import Config, ConfigError, SequenceTask, load
 from tasks.config import (
-    BaselinesConfig,
     CleanConfig,
     DecontaminateConfig,
     DedupConfig,
     EncodeConfig,
-    EvaluateConfig,
     ExtractConfig,
-    FinetuneConfig,
-    GateConfig,
     PretrainConfig,
-    RegisterConfig,
     Source,
     SplitConfig,
 )
+from tasks.config.tune import TuneConfig
 
-CLASSIFIER_SECTIONS = ("finetune", "registry")
+CLASSIFIER_SECTIONS = ("task", "train", "registry")
 
 
 class CorpusRecipe(Config):
@@ -63,20 +59,30 @@ class PretrainRecipe(CorpusRecipe):
     experiment: str | None = Field(None, min_length=1, description="MLflow experiment; by default the recipe's name")
 
 
-class Recipe(CorpusRecipe):
+class Recipe(CorpusRecipe, TuneConfig):
     """From sources to gate."""
 
     pretrain: PretrainConfig
-    baselines: BaselinesConfig = BaselinesConfig()
-    finetune: FinetuneConfig
-    evaluate: EvaluateConfig = EvaluateConfig()
-    gate: GateConfig = GateConfig()
-    registry: RegisterConfig
+    task: SequenceTask
 
     @model_validator(mode="after")
     def _labels_agree(self) -> Recipe:
-        if self.clean.labels and set(self.clean.labels) != set(self.finetune.labels):
-            raise ValueError(f"clean.labels {self.clean.labels} and finetune.labels {self.finetune.labels} differ")
+        if self.task.kind != "single" or len(self.task.labels) < 2:
+            raise ValueError(
+                f"task.labels {list(self.task.labels)} of kind {self.task.kind!r}: a document has one label; "
+                "name the labels, at least 2, in the order of their ids"
+            )
+        if self.clean.labels and set(self.clean.labels) != set(self.task.labels):
+            raise ValueError(f"clean.labels {self.clean.labels} and task.labels {self.task.labels} differ")
+        return self
+
+    @model_validator(mode="after")
+    def _starts_from_pretraining(self) -> Recipe:
+        given = [name for name in ("init", "model", "tokenizer") if getattr(self.train, name) is not None]
+        if given:
+            raise ValueError(
+                f"train starts from what [pretrain] makes: leave out {', '.join(f'train.{each}' for each in given)}"
+            )
         return self
 
 

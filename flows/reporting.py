@@ -11,10 +11,10 @@ from prefect.artifacts import create_markdown_artifact
 
 from tasks import artifacts
 from tasks.artifacts import ArtifactRef
+from tasks.evidence.verdict import RuleResult, Verdict
+from tasks.finetuning.evidence import read_report
 from tasks.registry import versions
-from tasks.registry.gate import RuleResult, Verdict
 from tasks.stage import artifact_key
-from tasks.text.comparison import Comparison
 from tasks.text.report.build import RunReport, build_report
 from tasks.text.report.stages import ModelVersion, StageRun
 
@@ -38,12 +38,12 @@ def run_report(recipe: str, night: str, refs: Mapping[str, ArtifactRef | None], 
         for name, manifest in manifests.items()
     ]
     built = [stage.memory or 0 for stage in stages if not stage.cached]
-    evaluation, gate = manifests.get("evaluate"), manifests.get("gate")
+    evidence, gate = refs.get("evidence"), manifests.get("gate")
     return build_report(
         recipe,
         stages,
         as_of=night,
-        comparison=Comparison.model_validate(evaluation["facts"]["comparison"]) if evaluation else None,
+        evidence=read_report(evidence) if evidence else None,
         verdict=Verdict(tuple(RuleResult(**rule) for rule in gate["facts"]["rules"])) if gate else None,
         version=_version(manifests["register"]["facts"]) if "register" in manifests else None,
         addresses=_addresses(),

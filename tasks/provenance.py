@@ -10,7 +10,7 @@ from tasks import artifacts
 from tasks.artifacts import ArtifactRef
 from tasks.text.tracing import Row, locate_row, locate_url
 
-TRAININGS = ("pretrain", "finetune")
+TRAININGS = ("pretrain", "train-task")
 
 
 @dataclass(frozen=True)

@@ -24,22 +24,15 @@ class RegisterSpec(Config):
 @stage("register", code="tasks.registry.versions", retries=2)
 def register(config: RegisterSpec, inputs: Sequence[Any], out: Draft) -> None:
     """Register the model once, with signature, example, pinned requirements and lineage; it becomes @candidate."""
-    classifier, evaluation = inputs
-    facts = evaluation.manifest["facts"]
-    metrics = facts["metrics"] if "metrics" in facts else _metrics(facts["comparison"]["reports"]["bert"])
+    trained, verdict = inputs
     version = versions.register(
         config.registry,
-        classifier / "model",
-        tags={"artifact": classifier.content, "recipe": config.recipe, "as_of": config.as_of, **config.lineage},
-        metrics=metrics,
-        evidence=Path(evaluation.path),
+        trained / "model",
+        tags={"artifact": trained.content, "recipe": config.recipe, "as_of": config.as_of, **config.lineage},
+        metrics=verdict.manifest["facts"]["metrics"],
+        evidence=Path(verdict.path),
         run_name=f"register {config.recipe} {config.as_of}",
     )
     facts = {"model_name": version.name, "version": version.version, "run_id": version.run_id, "uri": version.uri}
     write_json(out.path / "version.json", facts)
     out.facts |= facts
-
-
-def _metrics(report: dict[str, Any]) -> dict[str, float]:
-    metrics = {"test_accuracy": report["accuracy"]["estimate"], "test_macro_f1": report["macro_f1"]["estimate"]}
-    return metrics | {f"test_f1_{label}": scores["f1"]["estimate"] for label, scores in report["per_class"].items()}

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pyarrow as pa
 import torch
+from finetuning.examples import ExamplesConfig, auxiliary_examples, make
 from finetuning.sets import BenchmarkSet, Prepared
 from finetuning.variants import merged, variant
 
 from bert_core import hf, train
 from bert_core import tokenizer as tokenizers
-from bert_core.config import SpanTask, TrainConfig, validate
+from bert_core.config import MethodConfig, SpanTask, TrainConfig, validate
 from bert_core.features import encode, write_features
 from bert_core.memory import keep_freed_memory, peak_bytes
+from bert_core.methods.cloze import encode_for
 from bert_core.no_answer import best_no_answer_threshold
 from bert_core.predict import Predictor, open_model
 
@@ -26,7 +31,8 @@ NEVER = 10**9
 
 
 class Clock:
-    """Runs from the end of a run's set-up to its last step: the wall clock of the loop, loading batches included."""
+    """Runs from the end of a run's set-up to its last step: the wall clock of the loop, loading batches and evaluating
+    included."""
 
     def __init__(self) -> None:
         self.started = self.ended = 0.0
@@ -38,7 +44,7 @@ class Clock:
         return this
 
     def report(self, line: dict[str, Any], _: Path | None) -> None:
-        if line["kind"] == "train" and line["step"] == line["total_steps"]:
+        if line["kind"] in ("train", "eval"):  # the last of them; one that is stopped early has no last step
             self.ended = time.perf_counter()
 
     @property
@@ -61,11 +67,18 @@ def config(
     name: str,
     features: Path,
     weights: Path | None = None,
+    steps: int | None = None,
+    validation: Path | None = None,
+    eval_every: int = NEVER,
+    auxiliary: Sequence[Mapping[str, Any]] = (),
 ) -> TrainConfig:
     """Trainer's budget, optimizer and schedule, with the changes of the variant `name`.
 
     Args:
         weights: to start from instead of the set's.
+        steps: instead of the set's epochs.
+        validation: features of the validation side, for a variant that watches their loss every `eval_every` steps.
+        auxiliary: keys of `AuxiliaryTask`.
 
     Raises:
         ConfigError: the variant has settings that this core has not, or that do not fit the task.
@@ -86,9 +99,11 @@ def config(
             "clip_norm": chosen.clip_norm,
         },
         "batch": {"samples": chosen.batch, "row_length": chosen.row_length},
-        "epochs": chosen.epochs,
+        **({"epochs": chosen.epochs * how.epochs_factor} if steps is None else {"steps": steps}),
+        "auxiliary": list(auxiliary),
+        "eval_data": None if validation is None else str(validation),
         "precision": precision,
-        "eval_every": NEVER,
+        "eval_every": eval_every,
         "checkpoint_every": NEVER,
         "log_every": NEVER,
     }
@@ -104,32 +119,98 @@ def fit(
     name: str,
     out: Path,
     weights: Path | None = None,
+    masked_model: Path | None = None,
 ) -> dict[str, Any]:
     """Train, and write the model's folder to `out`.
 
+    Args:
+        masked_model: with a masked-word head, for a variant that substitutes words.
+
     Returns:
         what `trainer_side.fit` does; whole_s here includes the last checkpoint, which `train.run` always writes.
+        seconds, steps and rows are of the last training; seconds and whole_s also count what it took to label its
+        examples, such as a teacher's training. `examples` has figures of these.
+    """
+    how = variant(name)
+    asked = validate(ExamplesConfig, how.examples, source=name)
+    train_side = prepared.side("train")
+    with tempfile.TemporaryDirectory(prefix="bench-ours-") as temporary:
+        folder = Path(temporary)
+        learn = partial(_learn, chosen, prepared, seed=seed, precision=precision, name=name, weights=weights)
+        if not asked.changes_training:
+            return learn(asked, train_side, folder / "plain", out)
+        # one sequence an example, as texts and pairs have: the steps of the plain run
+        steps = math.ceil(chosen.epochs * how.epochs_factor * train_side.num_rows / chosen.batch)
+
+        def teach(table: pa.Table, model: Path) -> float:
+            work = model.with_name(f"{model.name}-work")
+            alone = ExamplesConfig(validation=asked.validation)
+            return float(learn(alone, table, work, model, steps=steps)["seconds"])
+
+        made = make(
+            asked, chosen, prepared, seed=seed, teach=teach, folder=folder / "teachers", masked_model=masked_model
+        )
+        figures = learn(asked, made.table, folder / "last", out, steps=steps)
+    for clock in ("seconds", "whole_s"):
+        figures[clock] += made.seconds
+    return figures | {"examples": {**made.facts, **figures.get("examples", {})}}
+
+
+def _learn(
+    chosen: BenchmarkSet,
+    prepared: Prepared,
+    asked: ExamplesConfig,
+    table: pa.Table,
+    folder: Path,
+    out: Path,
+    *,
+    seed: int,
+    precision: str,
+    name: str,
+    weights: Path | None,
+    steps: int | None = None,
+) -> dict[str, Any]:
+    """One training on `table`, in `folder`.
+
+    Args:
+        asked: its validation and auxiliary alone.
     """
     started = time.perf_counter()
     tokenizer = tokenizers.load(prepared.tokenizer)
-    features = encode(prepared.task, prepared.side("train"), tokenizer, chosen.row_length)
+    method = validate(MethodConfig, variant(name).changes.get("method", {}), source=name)
+    features = encode_for(method, prepared.task, table, tokenizer, chosen.row_length)
+    write_features(features, folder / "features")
+    more: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
+    if asked.validation:
+        held_out = encode_for(method, prepared.task, prepared.side("validation"), tokenizer, chosen.row_length)
+        write_features(held_out, folder / "validation")
+        every = math.ceil(features.num_sequences / chosen.batch)
+        more |= {"validation": folder / "validation", "eval_every": every}
+        facts["watched"] = held_out.num_examples
+    if asked.auxiliary is not None:
+        other, examples, numbers = auxiliary_examples(asked.auxiliary, prepared)
+        facts |= numbers
+        write_features(encode(other.task, examples, tokenizer, chosen.row_length), folder / "auxiliary")
+        about = {"task": other.task.model_dump(mode="json"), "train_data": str(folder / "auxiliary")}
+        more["auxiliary"] = [{"name": asked.auxiliary.set, "weight": asked.auxiliary.weight, **about}]
+    tokenized = time.perf_counter()
+    settings = config(
+        chosen,
+        prepared,
+        seed=seed,
+        precision=precision,
+        name=name,
+        features=folder / "features",
+        weights=weights,
+        steps=steps,
+        **more,
+    )
     clock = Clock()
-    with tempfile.TemporaryDirectory(prefix="bench-ours-") as folder:
-        write_features(features, Path(folder) / "features")
-        tokenized = time.perf_counter()
-        settings = config(
-            chosen,
-            prepared,
-            seed=seed,
-            precision=precision,
-            name=name,
-            features=Path(folder) / "features",
-            weights=weights,
-        )
-        with patch.object(train.TrainingRun, "set_up", clock.set_up):
-            summary = train.run(settings, work_dir=Path(folder) / "run", report=clock.report)
-        whole = time.perf_counter() - tokenized
-        shutil.move(Path(folder) / "run/model", out)
+    with patch.object(train.TrainingRun, "set_up", clock.set_up):
+        summary = train.run(settings, work_dir=folder / "run", report=clock.report)
+    whole = time.perf_counter() - tokenized
+    shutil.move(folder / "run/model", out)
     return {
         "seconds": clock.seconds,
         "whole_s": whole,
@@ -140,7 +221,7 @@ def fit(
         "trained_parameters": summary.get("trained_parameters", summary["parameters"]),
         "precision": summary["precision"],
         "padding_share": summary["padding_share"],
-    }
+    } | ({"examples": facts} if facts else {})
 
 
 def answers(folder: Path, prepared: Prepared) -> tuple[pa.Table, float]:

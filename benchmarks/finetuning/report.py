@@ -90,7 +90,7 @@ def rows(
     for records in _groups(ledger.records):
         spec, about = records[0]["spec"], records[0]
         folder = (root or sets.home() / "bench/finetuning") / about["prepared"]
-        prepared = sets.opened(sets.SETS[spec["set"]], folder)
+        prepared = sets.opened(sets.EVERY[spec["set"]], folder)
         if prepared.sha256 != about["sha256"]:
             raise ValueError(f"{folder}: not the examples that these answers are to: prepare the set anew, and run it")
         models: dict[str, dict[int, Record]] = {}
@@ -120,7 +120,7 @@ def _groups(records: Iterable[Record]) -> list[list[Record]]:
             spec = record["spec"]
             key = json.dumps([spec["set"], spec["settings"], spec["threads"]], sort_keys=True)
             found.setdefault(key, []).append(record)
-    order = list(sets.SETS)
+    order = list(sets.EVERY)
     return sorted(found.values(), key=lambda each: order.index(each[0]["spec"]["set"]))
 
 

@@ -112,8 +112,14 @@ def spec_of(chosen: sets.BenchmarkSet, kind: str, *, threads: int, **more: Any) 
     if kind == "ours":
         how = variant(more["variant"])
         spec["changes"], spec["lr_factor"] = dict(how.changes), how.lr_factor
-        if how.pretrained:
+        if how.needs_pretraining:
             spec["pretraining"] = pretraining.SETTINGS
+        if how.epochs_factor != 1:
+            spec["epochs_factor"] = how.epochs_factor
+        if how.examples:
+            spec["examples"] = dict(how.examples)
+        if auxiliary := how.examples.get("auxiliary"):
+            spec["auxiliary"] = sets.EVERY[auxiliary["set"]].settings
     return spec
 
 
@@ -143,7 +149,7 @@ def side(spec: Spec, folder: Path) -> Record:
                     "figures": pretraining.fit(chosen, prepared, precision=spec["precision"], out=weights),
                     "weights": weights.name,
                 }
-            start = folder / spec["weights"] if "weights" in spec else None
+            start, masked = (folder / spec[name] if name in spec else None for name in ("weights", "masked_model"))
             figures = ours.fit(
                 chosen,
                 prepared,
@@ -152,6 +158,7 @@ def side(spec: Spec, folder: Path) -> Record:
                 name=spec["variant"],
                 out=out,
                 weights=start,
+                masked_model=masked,
             )
         found, seconds = ours.answers(out, prepared)
     return about | _answered(spec, prepared, found, folder) | {"figures": figures | {"answer_s": seconds}}
@@ -160,7 +167,7 @@ def side(spec: Spec, folder: Path) -> Record:
 def _chosen(spec: Spec) -> sets.BenchmarkSet:
     """The set of a spec, sampled as it says: --limit and --full are not in the table."""
     most = [spec["settings"]["data"].get(f"max_{name}") for name in sets.SIDES]
-    chosen = sets.SETS[spec["set"]].sampled(*most)
+    chosen = sets.EVERY[spec["set"]].sampled(*most)
     if json.loads(json.dumps(chosen.settings)) != spec["settings"]:
         raise ValueError(f"{spec['set']}: the set's settings are no longer those of this run; start a new --out")
     return chosen
@@ -172,7 +179,7 @@ def _answered(spec: Spec, prepared: sets.Prepared, found: pa.Table, folder: Path
     pq.write_table(found, path, compression="zstd")
     return {
         "answers": path.name,
-        "primary": primary_metric(prepared.task, scores.metrics),
+        "primary": sets.EVERY[spec["set"]].metric or primary_metric(prepared.task, scores.metrics),
         "metrics": scores.values(),
         "examples": {name: prepared.side(name).num_rows for name in sets.SIDES},
     }

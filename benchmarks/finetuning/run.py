@@ -38,10 +38,16 @@ PROBE_STEPS = 10
 DEFAULT_OUT = "bench/finetuning/results.jsonl"
 
 
-def options_of(description: str | None, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line of this benchmark and of `methods.py`."""
+def options_of(
+    description: str | None, arguments: Sequence[str] | None, names: Sequence[str] = tuple(sets.SETS)
+) -> argparse.Namespace:
+    """The command line of this benchmark, of `methods.py` and of `few_labels.py`.
+
+    Args:
+        names: sets that are measured where the command line names none.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"sets; default: all of {', '.join(sets.SETS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"sets; default: {', '.join(names)}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[13, 14, 15])
     parser.add_argument("--variants", nargs="+", help="of variants.py; a+b is both")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
@@ -56,6 +62,7 @@ def options_of(description: str | None, arguments: Sequence[str] | None) -> argp
     )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_intermixed_args(arguments)
+    options.names = options.names or list(names)
     given = options.report if isinstance(options.report, Path) else options.out
     options.out = given or sets.home() / DEFAULT_OUT
     for name in options.variants or ():
@@ -92,12 +99,14 @@ def our_spec(
 ) -> Spec | None:
     """The spec of a variant's run; continued pretraining that it starts from is made first. None: that failed."""
     precision = "bf16" if options.precision == "bf16 products" else options.precision
+    how = variant(name)
     more: Spec = {}
-    if variant(name).pretrained:
+    if how.needs_pretraining:
         made = ledger.run(spec_of(chosen, "pretraining", threads=options.threads, precision=precision))
         if made is None:
             return None
-        more["weights"] = made["weights"]
+        more = {"weights": made["weights"]} if how.pretrained else more
+        more |= {"masked_model": made["weights"]} if how.substitutes else {}
     return spec_of(chosen, "ours", threads=options.threads, seed=seed, precision=precision, variant=name, **more)
 
 

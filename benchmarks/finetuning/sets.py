@@ -72,6 +72,8 @@ class BenchmarkSet:
     weights: str | None = WEIGHTS
     """Folder under the home folder that both start from; None: `model` with random weights."""
     model: ModelConfig | None = None
+    metric: str | None = None
+    """What models are compared by; None: what leads for the task. It decides no run, so it is none of `settings`."""
 
     def sampled(self, train: int | None, validation: int | None, test: int | None) -> BenchmarkSet:
         """The same with so many examples of each side at most; None: with all."""
@@ -163,10 +165,28 @@ SETS: dict[str, BenchmarkSet] = {
              examples=(1_000, 500), lr=1e-3, weights=None, model=GPT),
     )
 }  # fmt: skip
+FEW, FEW_VALIDATION = 300, 100
+
+
+def _few(name: str, *, test: int, epochs: float, metric: str | None = None) -> BenchmarkSet:
+    few = replace(SETS[name], name=f"{name}-few", epochs=epochs, batch=16, metric=metric)
+    return few.sampled(FEW, FEW_VALIDATION, test)
+
+
+FEW_LABELS: dict[str, BenchmarkSet] = {
+    each.name: each
+    for each in (
+        _few("film-reviews", test=2_000, epochs=4),
+        _few("sms-spam", test=1_000, epochs=4, metric="macro_f1"),
+        _few("reuters-r8", test=1_000, epochs=4, metric="macro_f1"),
+    )
+}
+"""Sets of `SETS` with few labels, for `few_labels.py`."""
+EVERY = SETS | FEW_LABELS
 
 
 def chosen(names: list[str], *, full: bool = False, limit: int | None = None) -> list[BenchmarkSet]:
-    """The sets of these names; all of them without names.
+    """The sets of these names; all of `SETS` without names.
 
     Args:
         limit: so many examples of each side at most, for a quick look.
@@ -174,9 +194,9 @@ def chosen(names: list[str], *, full: bool = False, limit: int | None = None) ->
     Raises:
         ValueError: a name that no set has.
     """
-    if unknown := [name for name in names if name not in SETS]:
-        raise ValueError(f"no set {unknown}; there are {', '.join(SETS)}")
-    found = [SETS[name] for name in names or SETS]
+    if unknown := [name for name in names if name not in EVERY]:
+        raise ValueError(f"no set {unknown}; there are {', '.join(EVERY)}")
+    found = [EVERY[name] for name in names or SETS]
     found = [each.whole() for each in found] if full else found
     return found if limit is None else [each.sampled(limit, limit, limit) for each in found]
 

@@ -61,8 +61,8 @@ def speed_table(found: Sequence[Row]) -> list[list[str]]:
 
 
 def methods_table(found: Sequence[Row]) -> list[list[str]]:
-    """Variants against plain fine-tuning: gains, and what they cost."""
-    head = ["set", "metric", "plain", "method", "its mean", "gain", "p", "significant", "time", "trained", "peak MB"]
+    """Variants against plain fine-tuning, or against what is named with them: gains, and what they cost."""
+    head = ["set", "metric", "base", "method", "its mean", "gain", "p", "significant", "time", "trained", "peak MB"]
     lines = [head]
     for row in found:
         lines.append(
@@ -70,12 +70,12 @@ def methods_table(found: Sequence[Row]) -> list[list[str]]:
                 row.name,
                 row.metric + ("" if row.is_higher_better else " (lower)"),
                 spread(row.base_value),
-                row.other,
+                row.other if row.base.split(" ")[0] == "plain" else f"{row.other} against {row.base}",
                 spread(row.other_value),
                 spread(row.gain, signed=True),
                 f"{row.p:.3f}",
                 "better" if row.is_better else "worse" if row.gain.high < 0 else "",
-                f"{row.ratio:.2f} x",
+                f"{row.ratio:.2f} x ({row.base_s:.1f} -> {row.other_s:.1f} s)",
                 f"{row.trained_parameters[1]:,} ({row.trained_parameters[1] / row.trained_parameters[0]:.1%})",
                 " -> ".join(f"{bytes_ / 1e6:,.0f}" for bytes_ in row.peak_bytes),
             ]

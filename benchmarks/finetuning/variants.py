@@ -19,13 +19,34 @@ class Variant:
     """What learns few parameters from zero takes larger steps: of the order of the papers' own rates."""
     pretrained: bool = False
     """From the weights of `pretraining.py`: masked words of the set's own training text first."""
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of `examples.ExamplesConfig`: what is learned from instead of the set's training side, or beside it."""
+    epochs_factor: float = 1.0
+
+    @property
+    def substitutes(self) -> bool:
+        """Whether it asks the masked-word head of `pretraining.py` for other words."""
+        return any(method["type"] == "mlm" for method in self._augmenting)
+
+    @property
+    def needs_pretraining(self) -> bool:
+        return self.pretrained or self.substitutes
+
+    @property
+    def _augmenting(self) -> list[Mapping[str, Any]]:
+        return list(self.examples.get("augment", {}).get("methods", ()))
 
     def combined(self, other: Variant) -> Variant:
+        examples = merged(self.examples, other.examples)
+        if methods := [*self._augmenting, *other._augmenting]:
+            examples["augment"]["methods"] = methods
         return Variant(
             f"{self.about}; {other.about}",
             merged(self.changes, other.changes),
             self.lr_factor * other.lr_factor,
             self.pretrained or other.pretrained,
+            examples,
+            self.epochs_factor * other.epochs_factor,
         )
 
 
@@ -43,6 +64,15 @@ def _method(about: str, lr_factor: float = 1.0, **method: Any) -> Variant:
     return Variant(about, {"method": method}, lr_factor)
 
 
+def _augmented(about: str, type: str, **augment: Any) -> Variant:
+    return Variant(about, examples={"augment": {"methods": [{"type": type, "copies": COPIES}], **augment}})
+
+
+COPIES = 4
+"""Of each example, by one operation."""
+VECTORS = {"type": "vectors"}
+CLOZE = {"pattern": "{text} It was {mask}.", "verbalizer": {"fresh": "great", "rotten": "terrible"}}
+"""For film reviews."""
 VARIANTS: dict[str, Variant] = {
     "plain": Variant("the same settings as Trainer's"),
     "ema": Variant("average of the weights", {"optimizer": {"ema_decay": 0.99}}),
@@ -66,6 +96,32 @@ VARIANTS: dict[str, Variant] = {
     "prompt": _method("prompt tuning", 20, prompt={"tokens": 20}),
     "prefix": _method("prefix tuning", 20, prefix={"tokens": 20}),
     "pretrained": Variant("continued pretraining on the set's training text", pretrained=True),
+    "synonyms": _augmented("words give way to synonyms", "synonyms", thesaurus=VECTORS),
+    "insertion": _augmented("synonyms are put in", "insertion", thesaurus=VECTORS),
+    "swap": _augmented("words change places", "swap"),
+    "deletion": _augmented("words are left out", "deletion"),
+    "characters": _augmented("words are mistyped", "characters"),
+    "substitution": Variant(
+        "words give way to what our masked-word model says",
+        examples={"augment": {"methods": [{"type": "mlm", "folder": "masked_model", "copies": COPIES}]}},
+    ),
+    "cloze": Variant("a class is a word for a blank", {"method": {"cloze": CLOZE}}, pretrained=True),
+    "all-labels": Variant("all labels of the pool", examples={"labels": {"type": "all"}}),
+    "pseudo": Variant("a teacher's sure answers to the pool as labels", examples={"labels": {"type": "pseudo"}}),
+    "active-margin": Variant(
+        "a person's labels where the margin is least", examples={"labels": {"type": "active", "strategy": "margin"}}
+    ),
+    "active-random": Variant(
+        "as many labels at random", examples={"labels": {"type": "active", "strategy": "random"}}
+    ),
+    "multitask": Variant(
+        "graded sentiment on the same encoder", examples={"auxiliary": {"set": "graded-sentiment", "weight": 1.0}}
+    ),
+    "longer": Variant("three times the epochs", epochs_factor=3),
+    "stopped": Variant(
+        "three times the epochs, or until the validation loss falls no more",
+        {"keep": "best", "patience": 2}, examples={"validation": True}, epochs_factor=3,
+    ),
 }  # fmt: skip
 
 

@@ -5,10 +5,6 @@ from tasks.config.data import DataConfig
 from tasks.config.dedup import DecontaminateConfig, DedupConfig
 from tasks.config.extract import ExtractConfig, RecordSelector
 from tasks.config.models import (
-    BaselinesConfig,
-    EvaluateConfig,
-    FinetuneConfig,
-    GateConfig,
     PretrainConfig,
     RegisterConfig,
     StepsOnRayConfig,
@@ -37,7 +33,6 @@ from tasks.config.tokens import (
 from tasks.config.web import WebSource
 
 __all__ = [
-    "BaselinesConfig",
     "BpeTokenizer",
     "CleanConfig",
     "DataConfig",
@@ -45,12 +40,9 @@ __all__ = [
     "DecontaminateConfig",
     "DedupConfig",
     "EncodeConfig",
-    "EvaluateConfig",
     "ExtractConfig",
     "FileBasedSource",
     "FilesSource",
-    "FinetuneConfig",
-    "GateConfig",
     "NormaliseConfig",
     "PackageSource",
     "PretrainConfig",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bert_core.config import Config, MlmObjective, ModelConfig, PretrainingObjective
+from bert_core.config import Config, MlmObjective, ModelConfig, PretrainingObjective, Task
+from tasks.config.augment import ActiveLearningConfig, PseudoLabelConfig
+from tasks.config.data import DataConfig, DataFormat
 from tasks.config.models import PretrainConfig, StepsOnRayConfig, Workers
 from tasks.config.tokens import PretrainedTokenizer, Tokenizer
 
@@ -34,8 +36,6 @@ class TaskTrainConfig(StepsOnRayConfig):
     def _weights(self) -> TaskTrainConfig:
         if self.model is not None and self.init is not None:
             raise ValueError("set one of init (a folder of weights) and model (random weights), not both")
-        if (self.model is None) != (self.tokenizer is None):
-            raise ValueError("tokenizer goes with model: a folder of weights has its own")
         return self
 
     @property
@@ -72,3 +72,69 @@ class EvidenceConfig(Config):
     explained: int = Field(6, ge=0, description="test examples whose answer is explained word by word")
     latency_examples: int = Field(50, ge=1, description="answered one at a time, on one thread")
     price_per_hour: float | None = Field(None, gt=0, description="of the machine: prices a thousand answers")
+
+
+class UnlabelledConfig(Config):
+    """How files of texts are read whose labels, if they have any, are not looked at."""
+
+    format: DataFormat = Field("auto", description="of the files, as in [data]")
+    encoding: str | None = Field(None, min_length=1, description="of text files; None: UTF-8")
+    header: tuple[str, ...] = Field((), description="names of the columns of CSV and TSV whose first line has none")
+    columns: dict[Literal["id", "text", "text_b"], str] | None = Field(
+        None, description="our name -> name in the file; None: as [data] has it"
+    )
+    near: float = Field(
+        0.6, gt=0, le=1, description="texts nearly equal to validation or test texts are dropped: Jaccard similarity"
+    )
+
+    def reading(self, pattern: str, data: DataConfig) -> DataConfig:
+        """Of the files that `pattern` names, where `data` is the section [data]."""
+        columns = {name: data.columns[name] for name in ("id", "text", "text_b") if name in data.columns}
+        return DataConfig(
+            train=pattern,
+            format=self.format,
+            encoding=self.encoding,
+            header=self.header,
+            columns=columns if self.columns is None else {**self.columns},
+            max_characters=data.max_characters,
+        )
+
+
+class PseudoLabelsConfig(PseudoLabelConfig, UnlabelledConfig):
+    """A teacher learns the labelled examples; what it is sure of becomes examples that the seeds learn as well."""
+
+    data: str = Field(min_length=1, description="unlabelled texts: file, glob or folder, relative to the home folder")
+    teachers: int = Field(1, ge=1, description="trained with the first so many seeds; min_agreement counts them")
+    max_examples: int | None = Field(None, ge=1, description="that get a label, at most: the surest")
+
+
+COMMITTEE = ("vote_entropy", "kl")
+"""Strategies that need two models or more."""
+
+
+class SelectConfig(ActiveLearningConfig, UnlabelledConfig):
+    """Active learning: which texts of a pool a person should label next, as a sheet to fill in."""
+
+    pool: str = Field(min_length=1, description="unlabelled texts: file, glob or folder, relative to the home folder")
+    count: int = Field(ge=1, description="texts to choose")
+    seed: int = Field(7, ge=0, description="of ties, and of strategy random")
+    filled: str | None = Field(
+        None,
+        min_length=1,
+        description="earlier sheets with labels filled in, relative to the home folder: training learns them too",
+    )
+
+
+class AuxiliaryConfig(Config):
+    """Another labelled data set, learned by a head of its own on the same encoder."""
+
+    data: DataConfig
+    task: Task
+    weight: float = Field(1.0, gt=0, description="its steps for each step of the run's own task")
+    near: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="training examples with a text nearly equal to one of the run's own validation or test texts are "
+        "dropped: Jaccard similarity",
+    )

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from bert_core.evaluate import Interval
 from tasks.config.gate import EvidenceGate
 from tasks.evidence.schema import CHAMPION, EvalReport, Lead, MetricFigure
+from tasks.evidence.verdict import GateError, RuleResult, Verdict
 from tasks.evidence.wording import chance, change, figure, held, metric_title, model_title
-from tasks.registry.gate import GateError, RuleResult, Verdict
 
 Measured = Mapping[str, Interval | float]
 

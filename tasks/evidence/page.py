@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tasks.evidence.render import comparison, errors, overview, practice
 from tasks.evidence.render.style import STYLE
 from tasks.evidence.schema import EvalReport
-from tasks.registry.gate import Verdict
+from tasks.evidence.verdict import Verdict
 from tasks.text.look.render.markup import Markup, element, join
 from tasks.text.look.render.page import POLICY
 

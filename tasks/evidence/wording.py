@@ -73,6 +73,16 @@ def change_span(interval: Interval, unit: str) -> str:
     return f"{change(interval.low, unit)} to {change(interval.high, unit)}"
 
 
+def bounded(interval: Interval, unit: str) -> str:
+    return f"{figure(interval.estimate, unit)} [{figure(interval.low, unit)}, {figure(interval.high, unit)}]"
+
+
+def difference(interval: Interval, unit: str) -> str:
+    """The same of a difference, with signs."""
+    estimate, low, high = (change(each, unit) for each in (interval.estimate, interval.low, interval.high))
+    return f"{estimate} [{low}, {high}]"
+
+
 def chance(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 

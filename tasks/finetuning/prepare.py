@@ -17,7 +17,7 @@ from bert_core.files import write_json
 from tasks import artifacts
 from tasks.artifacts import ArtifactRef, Draft
 from tasks.config.data import DataConfig
-from tasks.labelled import load_dataset
+from tasks.labelled import LabelledData, load_dataset
 from tasks.stage import artifact_key, stage
 
 SIDES = ("train", "validation", "test")
@@ -53,13 +53,18 @@ def prepare(config: PrepareSpec, inputs: Sequence[Any], out: Draft) -> None:
         tokenizer=tokenizer.load(artifacts.home() / config.tokenizer) if config.tokenizer else None,
         max_tokens=config.max_tokens,
     )
+    publish(found, config.name, out)
+
+
+def publish(found: LabelledData, name: str, out: Draft) -> None:
+    """Write the sides, what was dropped and the report on them, which is shown in Prefect too."""
     for side, table in found.sides.items():
         pq.write_table(table, out.path / f"{side}.parquet", compression="zstd")
     pq.write_table(found.rejects, out.path / "rejects.parquet", compression="zstd")
     write_json(out.path / "data.json", found.report.model_dump(mode="json"))
     (out.path / "data.md").write_text(found.report.markdown(), "utf-8")
     create_markdown_artifact(
-        found.report.markdown(), key=artifact_key(f"{config.name}-data"), description="the data, before training"
+        found.report.markdown(), key=artifact_key(f"{name}-data"), description="the data, before training"
     )
     out.rows = {side: table.num_rows for side, table in found.sides.items()}
     for account in found.accounts.values():

@@ -1,4 +1,4 @@
-"""Pictures of a run: curves of a training, confusion matrix, models side by side. One style, no global state."""
+"""Pictures of a training: its curves. One style, no global state."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, Formatter
-
-from bert_core.evaluate import EvalReport
-from tasks.text.report.wording import model_title, ordered_models
 
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 BLUE, ORANGE, GREY = "#1f6fb2", "#d9660a", "#9aa5b1"
@@ -70,59 +67,6 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
             _draw_panel(axes, [line for line in train if panel.key in line], panel, tokens)
         for axes in list(grid[1:].flat)[len(panels) :]:
             axes.set_visible(False)
-
-
-def confusion_matrix(report: EvalReport, path: Path, *, title: str = "True and predicted class") -> None:
-    """Counts, and shares of each true class, as a PNG; the darker a cell, the larger its share."""
-    size = len(report.classes)
-    with _figure(path, (3.2 + 1.1 * size, 2.4 + 0.9 * size)) as figure:
-        axes = figure.subplots()
-        shares = [[cell / max(1, sum(row)) for cell in row] for row in report.confusion]
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        for i, row in enumerate(report.confusion):
-            for j, cell in enumerate(row):
-                color = "white" if shares[i][j] > 0.55 else INK
-                axes.text(j, i, f"{cell:,}\n{shares[i][j]:.0%}", ha="center", va="center", color=color, fontsize=12)
-        axes.set_xticks(range(size), report.classes)
-        axes.set_yticks(range(size), report.classes)
-        axes.tick_params(length=0, labelcolor=INK)
-        axes.grid(False)
-        axes.spines[:].set_visible(False)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        axes.set_title(f"{title}\n", fontsize=12)
-        axes.text(
-            0, 1.03, f"{report.examples:,} documents, accuracy {report.accuracy}", transform=axes.transAxes, color=FAINT
-        )
-
-
-def model_comparison(reports: Mapping[str, EvalReport], path: Path, *, candidate: str = "bert") -> None:
-    """Accuracy of each model with its interval, the candidate highlighted, as a PNG.
-
-    Raises:
-        PlotError: no reports.
-    """
-    if not reports:
-        raise PlotError("no models to compare")
-    names = ordered_models(reports)[::-1]  # the first on top
-    with _figure(path, (8, 1.5 + 0.45 * len(names))) as figure:
-        axes = figure.subplots()
-        for place, name in enumerate(names):
-            accuracy, color = reports[name].accuracy, BLUE if name == candidate else GREY
-            axes.plot([accuracy.low, accuracy.high], [place, place], color=color, linewidth=4, solid_capstyle="round")
-            axes.plot(accuracy.estimate, place, "o", color=color, markersize=9, markeredgecolor="white")
-            axes.annotate(
-                f"{accuracy.estimate:.3f}", (accuracy.high, place), (8, 0), textcoords="offset points", va="center"
-            )
-        axes.set_yticks(range(len(names)), [model_title(name) for name in names])
-        axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.margins(x=0.12)
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.grid(False, axis="y")
-        axes.spines["left"].set_visible(False)
-        one = reports[names[0]]
-        axes.set_title("Accuracy on the test side")
-        axes.set_xlabel(f"accuracy on {one.examples:,} documents, with {one.confidence:.0%} bootstrap intervals")
 
 
 @dataclass(frozen=True)

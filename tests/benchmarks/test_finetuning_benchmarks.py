@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from finetuning import methods, ours, report, results, run, sets, tables, trainer_rows, trainer_side
+from finetuning import (
+    examples,
+    few_labels,
+    methods,
+    ours,
+    report,
+    results,
+    run,
+    sets,
+    tables,
+    trainer_rows,
+    trainer_side,
+)
+from finetuning.examples import ExamplesConfig
 from finetuning.results import Ledger
-from finetuning.variants import VARIANTS, merged, variant
+from finetuning.variants import CLOZE, VARIANTS, Variant, merged, variant
 from transformers import AutoTokenizer
 
 from bert_core import hf
@@ -159,9 +174,13 @@ def test_a_threshold_for_no_answer_is_chosen_on_validation_and_kept(weights: Pat
 @pytest.mark.parametrize("name", [*VARIANTS, "pretrained+rdrop+ema"])
 def test_every_variant_is_a_config(name: str, weights: Path, tmp_path: Path) -> None:
     chosen, prepared = a_set("single", weights, tmp_path)
-    made = ours.config(chosen, prepared, seed=1, precision="fp32", name=name, features=tmp_path)
+    if name == "cloze":
+        prepared = replace(prepared, task=SequenceTask(labels=tuple(CLOZE["verbalizer"])))
+    asked = ExamplesConfig.model_validate(variant(name).examples)
+    watched = tmp_path if asked.validation else None
+    made = ours.config(chosen, prepared, seed=1, precision="fp32", name=name, features=tmp_path, validation=watched)
     assert made.optimizer.lr == pytest.approx(chosen.lr * variant(name).lr_factor)
-    assert made.eval_data is None
+    assert (made.eval_data is None) is not asked.validation
 
 
 def test_variants_add_up_and_an_unknown_one_is_named() -> None:
@@ -172,6 +191,167 @@ def test_variants_add_up_and_an_unknown_one_is_named() -> None:
     assert merged({"a": {"b": 1}}, {"a": {"c": 2}}) == {"a": {"b": 1, "c": 2}}
     with pytest.raises(ValueError, match="no variant 'emma'; there are plain, ema"):
         variant("ema+emma")
+
+
+def test_operations_that_change_examples_add_up() -> None:
+    both = variant("swap+deletion+ema")
+    assert [method["type"] for method in both.examples["augment"]["methods"]] == ["swap", "deletion"]
+    assert len(variant("swap").examples["augment"]["methods"]) == 1, "the table itself was changed"
+    assert variant("swap+substitution").needs_pretraining
+    assert not variant("swap").needs_pretraining
+
+
+def test_only_new_variants_have_new_keys_in_their_specs() -> None:
+    def keys(name: str) -> set[str]:
+        return set(results.spec_of(sets.SETS["trec"], "ours", threads=1, seed=1, precision="auto", variant=name))
+
+    plain = {"set", "kind", "threads", "settings", "seed", "precision", "variant", "changes", "lr_factor"}
+    assert keys("plain") == keys("rdrop+ema") == plain
+    assert keys("pretrained") == {*plain, "pretraining"}
+    assert keys("pseudo") == {*plain, "examples"}
+    assert keys("longer") == {*plain, "epochs_factor"}
+    assert keys("substitution") == {*plain, "examples", "pretraining"}
+    assert keys("multitask") == {*plain, "examples", "auxiliary"}
+
+
+def test_substitution_asks_the_pretrained_model_and_starts_from_the_plain_one() -> None:
+    class Made:
+        def run(self, spec: Any) -> Any:
+            assert spec["kind"] == "pretraining"
+            return {"weights": "weights-1"}
+
+    found = {
+        name: run.our_spec(Made(), sets.FEW_LABELS["film-reviews-few"], name, 1, Namespace(precision="auto", threads=1))  # type: ignore[arg-type]
+        for name in ("plain", "substitution", "cloze")
+    }
+    given = {name: {key: spec.get(key) for key in ("weights", "masked_model")} for name, spec in found.items() if spec}
+    assert given == {
+        "plain": {"weights": None, "masked_model": None},
+        "substitution": {"weights": None, "masked_model": "weights-1"},
+        "cloze": {"weights": "weights-1", "masked_model": None},
+    }
+
+
+def test_sets_of_few_labels_are_smaller_ones_of_the_same_files() -> None:
+    for chosen in sets.chosen(list(few_labels.VARIANTS)):
+        of = sets.SETS[chosen.name.removesuffix("-few")]
+        assert (chosen.data.train, chosen.data.max_train) == (of.data.train, sets.FEW)
+        assert "metric" not in chosen.settings
+        spec = json.loads(json.dumps(results.spec_of(chosen, "pretraining", threads=1)))
+        assert results._chosen(spec) == chosen
+    assert [each.name for each in sets.chosen([])] == list(sets.SETS), "they are measured by name alone"
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 more examples than the training side, without files."""
+
+    def larger(_: Any, prepared: sets.Prepared, times: int = examples.POOL) -> pa.Table:
+        train, more = prepared.side("train"), a_table("single", 60, 9)
+        ids = pa.array([f"more-{row}" for row in range(60)])
+        return pa.concat_tables([train, more.set_column(more.column_names.index("id"), "id", ids)])
+
+    monkeypatch.setattr(examples, "_pool", larger)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("all-labels", 84), ("active-random", 48), ("active-margin", 48), ("pseudo", None), ("swap", None)],
+)
+@pytest.mark.usefixtures("pool")
+def test_more_examples_are_learned_from_in_as_many_steps(
+    name: str, rows: int | None, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsure = merged(VARIANTS["pseudo"].examples, {"labels": {"threshold": 0.34, "class_balanced": False}})
+    monkeypatch.setitem(VARIANTS, "pseudo", replace(VARIANTS["pseudo"], examples=unsure))
+    chosen, prepared = a_set("single", weights, tmp_path / "set")
+    figures = ours.fit(chosen, prepared, seed=1, precision="fp32", name=name, out=tmp_path / "m")
+    facts = figures["examples"]
+    added = facts.get("pseudo-labels", 0) + facts.get("copies", 0)
+    assert figures["steps"] == 2
+    assert figures["rows"] == (rows or 24 + added) > 24
+    if name == "pseudo":
+        assert facts["asked"] == 60
+        assert 0 <= facts["right"] <= 1
+    assert ours.answers(tmp_path / "m", prepared)[0].num_rows == 16
+
+
+@pytest.mark.usefixtures("pool")
+def test_active_learning_starts_as_random_choice_does_and_asks_for_other_texts(weights: Path, tmp_path: Path) -> None:
+    chosen, prepared = a_set("single", weights, tmp_path / "set")
+    taught: list[set[str]] = []
+
+    def teach(table: pa.Table, model: Path) -> float:
+        taught.append(set(table["id"].to_pylist()))
+        if len(taught) == 1:  # one model is enough to be asked twice
+            ours.fit(chosen, prepared, seed=1, precision="fp32", name="plain", out=tmp_path / "round-0")
+        else:
+            (tmp_path / "round-1").symlink_to(tmp_path / "round-0")
+        return 1.0
+
+    found = {}
+    for strategy in ("margin", "random"):
+        config = ExamplesConfig.model_validate({"labels": {"type": "active", "strategy": strategy}})
+        made = examples.make(config, chosen, prepared, seed=5, teach=teach, folder=tmp_path)
+        found[strategy] = set(made.table["id"].to_pylist())
+        assert made.facts == {"examples": 48, "started with": 16, "rounds": 2}
+    assert [len(ids) for ids in taught] == [16, 32]
+    assert taught[0] < taught[1] < found["margin"]
+    assert taught[0] < found["random"] != found["margin"]
+
+
+def test_a_pool_without_its_training_side_is_refused(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, prepared = a_set("single", weights, tmp_path / "set")
+    monkeypatch.setattr(sets, "prepare", lambda _: prepared)  # ids of its test side are those of its training side
+    with pytest.raises(ValueError, match="the pool lacks 0 training examples and has 16 held out"):
+        examples._pool(chosen, prepared)
+
+
+def test_an_auxiliary_task_learns_from_no_held_out_text(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, prepared = a_set("single", weights, tmp_path / "set")
+    _, other = a_set("regression", weights, tmp_path / "other")
+    table = other.side("train").to_pylist()
+    table[3]["text"] = prepared.side("test")["text"][0].as_py()
+    pq.write_table(pa.Table.from_pylist(table), other.folder / "train.parquet")
+    monkeypatch.setattr(sets, "prepare", lambda _: other)
+    figures = ours.fit(chosen, prepared, seed=1, precision="fp32", name="multitask", out=tmp_path / "m")
+    assert figures["examples"]["dropped as held out"] >= 1
+    assert figures["examples"]["auxiliary"] + figures["examples"]["dropped as held out"] == 24
+    assert figures["steps"] == 4, "two of each task"
+    assert Predictor(tmp_path / "m").task == prepared.task
+
+
+def test_an_early_end_is_decided_by_the_validation_side(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worse = Variant("learns too fast", VARIANTS["stopped"].changes, 500, examples=VARIANTS["stopped"].examples)
+    monkeypatch.setitem(VARIANTS, "stopped", worse)
+    chosen, prepared = a_set("single", weights, tmp_path / "set")
+    chosen = replace(chosen, epochs=20, warmup_share=0.0)
+    figures = ours.fit(chosen, prepared, seed=1, precision="fp32", name="stopped", out=tmp_path / "m")
+    assert figures["examples"] == {"watched": 12}
+    assert 6 <= figures["steps"] < 40, "three epochs at least, and not all"
+    assert 0 < figures["seconds"] < figures["whole_s"]
+
+
+@pytest.mark.usefixtures("pool")
+def test_words_and_blanks_are_asked_of_the_masked_word_head(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = [token for token in wordpiece().tokens if len(token) > 2 and token.isalpha()]
+    cloze = {"pattern": "{text} {mask}.", "verbalizer": dict(zip("abc", tokens, strict=False))}
+    monkeypatch.setitem(VARIANTS, "cloze", Variant("", {"method": {"cloze": cloze}}, pretrained=True))
+    chosen, prepared = a_set("single", weights, tmp_path / "set")
+    how = {"seed": 1, "precision": "fp32", "weights": weights, "masked_model": weights}
+    ours.fit(chosen, prepared, name="cloze", out=tmp_path / "cloze", **how)  # type: ignore[arg-type]
+    assert Predictor(tmp_path / "cloze").method.cloze is not None
+    assert ours.answers(tmp_path / "cloze", prepared)[0].num_rows == 16
+    figures = ours.fit(chosen, prepared, name="substitution", out=tmp_path / "m", **how)  # type: ignore[arg-type]
+    assert figures["examples"]["copies"] > 0
 
 
 def test_a_budget_is_part_of_what_a_run_is() -> None:
@@ -283,6 +463,12 @@ def test_labels_say_what_is_compared_with_what() -> None:
     labels = ["Trainer bf16", "plain", "ema", "plain fp32", "lora fp32"]
     assert list(methods.against_plain(labels)) == [("plain", "ema"), ("plain fp32", "lora fp32")]
     assert len(list(run.against_trainer(labels))) == 4
+    few = few_labels.compared(["plain", "active-random", "active-margin", "cloze", "plain fp32", "pseudo fp32"])
+    assert set(few) == {
+        *(("plain", name) for name in ("active-random", "active-margin", "cloze")),
+        ("plain fp32", "pseudo fp32"),
+        ("active-random", "active-margin"),
+    }
     assert tables.spread(Interval(0.0123, -0.001, 0.02), signed=True) == "+0.012 [-0.001, +0.020]"
     assert tables.spread(Interval(45.678, 40, 50)) == "45.68 [40.00, 50.00]"
 

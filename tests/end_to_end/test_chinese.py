@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from infra.stack import Stack
+from tasks.evidence.schema import EvalReport
 from tests.nights import Foundry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 # Enough to see that it learns; the README has what the whole recipe reaches.
-SHORTER = ("pretrain.steps=120", "finetune.epochs=1", "gate.min_accuracy=0.6", "gate.min_f1=0.5")
+SHORTER = (
+    "pretrain.steps=120",
+    "train.epochs=1",
+    "seeds=[13]",
+    "gate.minimum={ accuracy = 0.6 }",
+    "gate.min_class_f1=0.5",
+)
 
 
 def test_from_scratch_in_chinese(stack: Stack, data_folder: Path, tmp_path: Path) -> None:
@@ -35,6 +42,7 @@ def test_from_scratch_in_chinese(stack: Stack, data_folder: Path, tmp_path: Path
     assert before["mlm_loss"] < 7  # it begins with the characters' frequencies; by chance it would be 8.7
     assert after["mlm_loss"] < before["mlm_loss"] - 0.2
     assert after["pairs_loss"] < 0.75
-    (evaluation,) = (json.loads(path.read_text()) for path in store.glob("evaluate/chinese-reviews-*/report.json"))
-    accuracy = {name: r["accuracy"]["estimate"] for name, r in evaluation["comparison"]["reports"].items()}
-    assert accuracy["bert"] > accuracy["majority"] + 0.1, accuracy
+    (report,) = store.glob("evidence/chinese-reviews-*/report.json")
+    found = EvalReport.model_validate_json(report.read_text())
+    accuracy = {name: model.metrics["accuracy"].interval.estimate for name, model in found.models.items()}
+    assert accuracy["model"] > accuracy["majority"] + 0.1, accuracy

@@ -61,7 +61,7 @@ def test_the_first_night_ends_with_a_champion_and_a_report(story: Story) -> None
         "@champion",
         "DOCUMENTS",
         "seen = kept + dropped",
-        "naive Bayes",
+        "naive bayes",
         "GATE",
     ):
         assert part in story.first, story.first
@@ -71,9 +71,9 @@ def test_the_same_night_again_is_found_in_every_stage(story: Story, stack: Stack
     first, again, *_ = flow_runs(stack)
     assert set(task_states(stack, first["id"]).values()) == {"Completed"}
     states = task_states(stack, again["id"])
-    assert len(states) == 14
+    assert len(states) == 18
     assert set(states.values()) == {"Cached"}, states
-    assert "14 of them cached" in story.again
+    assert "18 of them cached" in story.again
 
 
 def test_stages_add_up_and_leave_lineage(story: Story) -> None:
@@ -128,7 +128,7 @@ def test_predict_answers_from_the_champion(story: Story) -> None:
 
 
 def test_transformers_loads_the_exported_folder(story: Story) -> None:
-    folder = sorted((story.foundry.home / "store" / "finetune").glob("small-*/model"))[0]
+    folder = sorted((story.foundry.home / "store" / "train-task").glob("small-*/model"))[0]
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert set(model.config.id2label.values()) == {"fresh", "rotten"}
     tokens = AutoTokenizer.from_pretrained(folder)("A joy.", return_tensors="pt")

@@ -14,7 +14,7 @@ from tasks.config.gate import EvidenceGate
 from tasks.evidence.gate import judge_evidence
 from tasks.evidence.report import Draw, EvalReport, Evidence, build_report
 from tasks.evidence.schema import Costs
-from tasks.registry.gate import GateError, RuleResult, Verdict
+from tasks.evidence.verdict import GateError, RuleResult, Verdict
 
 NO_CHAMPION = EvidenceGate(min_test_examples=10)
 

@@ -100,7 +100,7 @@ def test_check_prints_the_recipe_with_overrides_and_defaults(home: Path) -> None
     ("arguments", "parts"),
     [
         (("check", "nowhere.toml"), ["nowhere.toml", "film-reviews"]),
-        (("check", "film-reviews", "gate.min_f1=2"), ["gate.min_f1", "2", "less than or equal to 1"]),
+        (("check", "film-reviews", "gate.min_class_f1=2"), ["gate.min_class_f1", "2", "less than or equal to 1"]),
         (("run", "film-reviews", "pretrain.stepz=2"), ["pretrain.stepz", "unknown key", "steps"]),
         (("run", "film-reviews", "pretrain.steps"), ["pretrain.steps"]),
         (("deploy", "nowhere"), ["nowhere", "film-reviews"]),

@@ -40,14 +40,16 @@ def test_a_recipe_is_run_by_the_command_that_fits_it() -> None:
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        ("gate.min_f1=2", ["gate.min_f1 = 2", "less than or equal to 1"]),
-        ("finetune.epochs='many'", ["finetune.epochs = 'many'", "number"]),
-        ("finetun.epochs=2", ["finetun = ", "unknown key", "finetune"]),
+        ("gate.min_class_f1=2", ["gate.min_class_f1 = 2", "less than or equal to 1"]),
+        ("train.epochs='many'", ["train.epochs = 'many'", "number"]),
+        ("trian.epochs=2", ["trian = ", "unknown key", "train"]),
         ("dedup.treshold=0.5", ["dedup.treshold = 0.5", "unknown key", "threshold"]),
         ("sources.site.type='ftp'", ["sources.site", "ftp", "'web', 'files'"]),
         ("pretrain.batch.samples=8", ["pretrain.batch", "rows", "samples"]),
-        ("finetune.labels=['only']", ["finetune.labels", "at least 2"]),
-        ("clean.labels=['a', 'b']", ["clean.labels", "finetune.labels", "differ"]),
+        ("task.labels=['only']", ["task", "only"]),
+        ("task.kind='regression'", ["task", "regression"]),
+        ("train.init='data/all-minilm-l6-v2'", ["starts from what [pretrain] makes", "train.init"]),
+        ("clean.labels=['a', 'b']", ["clean.labels", "task.labels", "differ"]),
         ("name='Not Legal'", ["name = 'Not Legal'"]),
     ],
 )
@@ -59,7 +61,7 @@ def test_a_fault_names_key_value_and_what_is_legal(override: str, parts: list[st
 
 def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(ConfigError, match=r"3 fault\(s\)"):
-        load_recipe("film-reviews", ["gate.min_f1=2", "seed=-1", "colour='red'"])
+        load_recipe("film-reviews", ["gate.min_class_f1=2", "seed=-1", "colour='red'"])
 
 
 def test_an_unknown_recipe_names_the_shipped_ones() -> None:
@@ -75,18 +77,18 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
 
 def test_an_override_without_a_value_is_explained() -> None:
     with pytest.raises(ConfigError, match="key=value"):
-        load_recipe("film-reviews", ["finetune.epochs"])
+        load_recipe("film-reviews", ["train.epochs"])
 
 
 def test_the_command_line_says_it_in_one_message_and_runs_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows", "run", "film-reviews", "gate.min_f1=2"],
+        [sys.executable, "-m", "flows", "run", "film-reviews", "gate.min_class_f1=2"],
         capture_output=True,
         text=True,
         env={"PATH": "", "BERT_FOUNDRY_HOME": str(tmp_path / "home")},
     )
     assert done.returncode == 1
-    assert "gate.min_f1 = 2" in done.stderr
+    assert "gate.min_class_f1 = 2" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "home").exists()
 

@@ -9,17 +9,7 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.image import imread
 
-from bert_core.evaluate import EvalReport, classification_report
-from tasks.text.plots import PlotError, confusion_matrix, model_comparison, training_curves
-
-CLASSES = ("rotten", "fresh")
-
-
-def report(accuracy: float, seed: int = 0, size: int = 1_246, classes: tuple[str, ...] = CLASSES) -> EvalReport:
-    rng = np.random.default_rng(seed)
-    truth = rng.choice(classes, size)
-    guess = np.where(rng.random(size) < accuracy, truth, rng.choice(classes, size))
-    return classification_report(truth.tolist(), guess.tolist(), classes, samples=300)
+from tasks.text.plots import PlotError, training_curves
 
 
 def metrics(steps: int = 300) -> list[dict[str, float | int | str]]:
@@ -76,18 +66,6 @@ def test_a_killed_run_of_one_step_is_drawn(tmp_path: Path) -> None:
     assert ink(tmp_path / "curves.png")[1] > 0.002
 
 
-def test_confusion_matrix_and_comparison_are_drawn(tmp_path: Path) -> None:
-    confusion_matrix(report(0.7), tmp_path / "confusion.png")
-    assert ink(tmp_path / "confusion.png")[1] > 0.2
-    confusion_matrix(report(0.5, classes=("a", "b", "c", "d")), tmp_path / "four.png")
-    assert ink(tmp_path / "four.png")[0] > ink(tmp_path / "confusion.png")[0]
-    models = {"majority": 0.05, "naive_bayes": 0.5, "logistic_regression": 0.52, "bert": 0.68, "champion": 0.66}
-    model_comparison(
-        {name: report(share, i) for i, (name, share) in enumerate(models.items())}, tmp_path / "models.png"
-    )
-    assert ink(tmp_path / "models.png")[1] > 0.02
-
-
 def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         training_curves(metrics(), tmp_path / name)
@@ -96,7 +74,7 @@ def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_no_global_state_of_matplotlib_is_used(tmp_path: Path) -> None:
     settings, loaded = dict(rcParams), "matplotlib.pyplot" in sys.modules
-    confusion_matrix(report(0.7), tmp_path / "confusion.png")
+    training_curves(metrics(), tmp_path / "curves.png")
     assert dict(rcParams) == settings
     assert ("matplotlib.pyplot" in sys.modules) == loaded
 
@@ -104,6 +82,4 @@ def test_no_global_state_of_matplotlib_is_used(tmp_path: Path) -> None:
 def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PlotError, match="1 lines of metrics, none of kind train or eval"):
         training_curves([{"kind": "checkpoint", "step": 1}], tmp_path / "curves.png")
-    with pytest.raises(PlotError, match="no models"):
-        model_comparison({}, tmp_path / "models.png")
     assert not list(tmp_path.iterdir())

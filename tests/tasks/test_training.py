@@ -6,20 +6,22 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from bert_core.config import BatchConfig, MlmObjective, ModelConfig, TrainConfig
+from bert_core.config import BatchConfig, MlmObjective, ModelConfig, SequenceTask, TrainConfig
 from bert_core.nonfinite import NonFiniteLossError
 from bert_core.tokenizer import load
 from bert_core.watchdog import Watchdog
 from tasks import artifacts, tracking
 from tasks.artifacts import ArtifactError, ArtifactRef, Draft
-from tasks.config import FinetuneConfig, PretrainConfig
-from tasks.finetune import FinetuneSpec, finetune
+from tasks.config import PretrainConfig
+from tasks.config.finetune import TaskTrainConfig
+from tasks.finetuning.train import TaskTrainSpec, train_task
 from tasks.pretrain import PretrainSpec, pretrain
 from tasks.ray_driver import Restarts
 from tasks.registry.server import RegistryUnreachable
@@ -327,9 +329,9 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
+@pytest.mark.parametrize("verb", ["pretrain", "train-task"])
 def test_a_flipped_byte_in_a_shard_is_named_before_training(
-    shards: ArtifactRef, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shards: ArtifactRef, verb: str, minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No server and no Ray is there: nothing was asked of them."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
@@ -338,12 +340,14 @@ def test_a_flipped_byte_in_a_shard_is_named_before_training(
     shape = ModelConfig(hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16)
     batch = BatchConfig(rows=2, row_length=32)
     pretraining = PretrainSpec(pretrain=PretrainConfig(steps=2, model=shape, batch=batch), **shared)
-    sections = FinetuneConfig(labels=LABELS, steps=2, batch=BatchConfig(samples=2, row_length=32))
-    tuning = FinetuneSpec(finetune=sections, start="random", model=shape, **shared)
-    stage, spec = (pretrain, pretraining) if verb == "pretrain" else (finetune, tuning)
+    steps = TaskTrainConfig(init=str(minilm), steps=2, batch=BatchConfig(samples=2, row_length=32))
+    tuning = TaskTrainSpec(task=SequenceTask(labels=LABELS), train=steps, **shared)
     out = Draft(tmp_path / "out.partial")
+    train = partial(pretrain.body, pretraining, [shards, None], out)
+    if verb == "train-task":
+        train = partial(train_task.body, tuning, [shards, shards, None], out)
     with pytest.raises(ArtifactError, match=r"train/shard-00001\.arrow: sha256 is .*remove .* to have it built again"):
-        stage.body(spec, [shards, None], out)
+        train()
     assert not out.path.exists()
 
 

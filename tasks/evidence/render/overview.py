@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tasks.evidence.findings import Finding, findings
 from tasks.evidence.schema import EvalReport
+from tasks.evidence.verdict import RuleResult, Verdict
 from tasks.evidence.wording import better, change, change_span, figure, held, metric_title, model_title, span
-from tasks.registry.gate import RuleResult, Verdict
 from tasks.text.look.render.markup import Markup, element, foreign, join
 from tasks.text.look.render.overview import MARK_WORDS, MARKS
 from tasks.text.look.wording import number, plural

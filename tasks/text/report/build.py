@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.registry.gate import Verdict
-from tasks.text.comparison import Comparison
+from tasks.evidence.schema import EvalReport
+from tasks.evidence.verdict import Verdict
+from tasks.evidence.wording import bounded, difference, held, metric_title, model_title
 from tasks.text.report import corpus, models, work
 from tasks.text.report.layout import Column, Section, Table, section_markdown, section_text, wrapped
 from tasks.text.report.models import NO, YES
 from tasks.text.report.stages import ModelVersion, StageRun, unaccounted
-from tasks.text.report.wording import MODEL_TITLES, duration, signed, size
+from tasks.text.report.wording import duration, size
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def build_report(
     stages: Sequence[StageRun],
     *,
     as_of: str = "",
-    comparison: Comparison | None = None,
+    evidence: EvalReport | None = None,
     verdict: Verdict | None = None,
     version: ModelVersion | None = None,
     addresses: Mapping[str, str] | None = None,
@@ -59,8 +60,8 @@ def build_report(
         seconds, peak_memory_bytes: of the whole run, all processes together.
     """
     sections = [
-        models.side_by_side(comparison),
-        models.classes(comparison),
+        models.side_by_side(evidence),
+        models.classes(evidence),
         models.gate(verdict),
         models.registry(version),
         corpus.crawl(stages),
@@ -73,7 +74,7 @@ def build_report(
     return RunReport(
         title=" · ".join(part for part in ("BERT Foundry", recipe, as_of and f"as of {as_of}") if part),
         headline=_headline(verdict, version, stages),
-        evidence=tuple(_evidence(stages, comparison, verdict, seconds, peak_memory_bytes)),
+        evidence=tuple(_evidence(stages, evidence, verdict, seconds, peak_memory_bytes)),
         sections=tuple(section for section in sections if section is not None),
     )
 
@@ -91,20 +92,21 @@ def _headline(verdict: Verdict | None, version: ModelVersion | None, stages: Seq
 
 def _evidence(
     stages: Sequence[StageRun],
-    comparison: Comparison | None,
+    evidence: EvalReport | None,
     verdict: Verdict | None,
     seconds: float | None,
     memory: int | None,
 ) -> list[str]:
     lines = [f"{NO} {rule.name}: {rule.detail}" for rule in (verdict.failed if verdict else ())]
     lines += [f"{NO} {problem}" for problem in unaccounted(stages)]
-    if comparison:
-        report = comparison.reports[comparison.candidate]
-        lines.append(f"accuracy {report.accuracy} on {report.examples:,} test documents")
+    if evidence:
+        metric, unit = evidence.primary, held(evidence, evidence.primary).unit
+        figure = bounded(held(evidence, metric).interval, unit)
+        lines.append(f"{metric_title(metric)} {figure} on {evidence.examples:,} test examples")
+        rivals = [evidence.best_baseline(metric), "champion" if evidence.champion else None]
+        leads = {name: evidence.models[name].leads.get(metric) for name in rivals if name}
         lines += [
-            f"{signed(comparison.leads[other])} against {MODEL_TITLES[other]}"
-            for other in ("logistic_regression", "champion")
-            if other in comparison.leads
+            f"{difference(lead.interval, unit)} against {model_title(name)}" for name, lead in leads.items() if lead
         ]
     cached = sum(stage.cached for stage in stages)
     cost = [f"{len(stages)} stages, {cached} of them cached"] if stages else []

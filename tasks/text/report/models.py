@@ -5,67 +5,96 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bert_core.evaluate import EvalReport, Interval
-from tasks.registry.gate import Verdict
-from tasks.text.comparison import Comparison
+from bert_core.evaluate import Interval
+from tasks.evidence.schema import CANDIDATE, CHAMPION, Confusion, EvalReport
+from tasks.evidence.verdict import Verdict
+from tasks.evidence.wording import better, bounded, difference, held, metric_title, model_title
 from tasks.text.report.layout import WIDTH, Column, Section, Table, numbers
 from tasks.text.report.stages import ModelVersion
-from tasks.text.report.wording import model_title, ordered_models, signed
 
 YES, NO = "✓", "✗"
 
 
-def side_by_side(comparison: Comparison | None) -> Section | None:
-    if comparison is None:
+def side_by_side(evidence: EvalReport | None) -> Section | None:
+    if evidence is None:
         return None
-    reports = {name: comparison.reports[name] for name in ordered_models(comparison.reports)}
-    titles = {name: f"{'▸' if name == comparison.candidate else ' '} {model_title(name)}" for name in reports}
-    low, high = _axis([report.accuracy for report in reports.values()])
-    chart = min(30, max(12, WIDTH - 53 - max(len(title) for title in titles.values())))  # characters
+    metric, unit = evidence.primary, held(evidence, evidence.primary).unit
+    figures = {name: evidence.models[name].metrics[metric] for name in _ordered(evidence)}
+    titles = {name: f"{'▸' if name == CANDIDATE else ' '} {model_title(name)}" for name in figures}
+    low, high = _axis([one.interval for one in figures.values()])
+    chart = min(30, max(12, WIDTH - 55 - max(len(title) for title in titles.values())))  # characters
     columns = (
         Column("  model"),
-        Column("accuracy", "right"),
+        Column(metric_title(metric), "right"),
         Column(_axis_title(low, high, chart), terminal_only=True),
-        Column(f"{model_title(comparison.candidate)} minus it", "right"),
+        Column("this model minus it", "right"),
     )
     rows = tuple(
         (
             titles[name],
-            str(report.accuracy),
-            _whisker(report.accuracy, low, high, chart),
-            _lead(comparison.leads[name]) if name in comparison.leads else "",
+            bounded(one.interval, unit),
+            _whisker(one.interval, low, high, chart),
+            _lead(evidence, name, unit),
         )
-        for name, report in reports.items()
+        for name, one in figures.items()
     )
-    report = reports[comparison.candidate]
-    note = f"{report.examples:,} test documents, {report.confidence:.0%} intervals, paired differences, ~ within noise"
+    runs = evidence.candidate.runs
+    note = (
+        f"{evidence.examples:,} test examples, {runs} seed{'s' if runs > 1 else ''}, {evidence.confidence:.0%} "
+        "intervals over both, ~ within noise"
+    )
     return Section("Models", (Table(columns, rows),), note)
 
 
-def _lead(lead: Interval) -> str:
-    return f"{'~' if lead.low <= 0 <= lead.high else ''}{signed(lead)}"
+def _ordered(evidence: EvalReport) -> list[str]:
+    """Baselines from the worst to the best, then ablations, the champion, and the candidate; those with the metric."""
+    metric = evidence.primary
+    sign = 1 if held(evidence, metric).higher_is_better else -1
+    measured = [name for name, one in evidence.models.items() if metric in one.metrics]
+
+    def place(name: str) -> tuple[int, float]:
+        kind = 3 if name == CANDIDATE else 2 if name == CHAMPION else int(name in evidence.ablations)
+        return kind, sign * evidence.models[name].metrics[metric].interval.estimate
+
+    return sorted(measured, key=place)
 
 
-def classes(comparison: Comparison | None) -> Section | None:
-    if comparison is None:
+def _lead(evidence: EvalReport, name: str, unit: str) -> str:
+    lead = evidence.models[name].leads.get(evidence.primary)
+    if lead is None:
+        return ""
+    noise = better(evidence, evidence.primary, lead.interval) is None
+    return f"{'~' if noise else ''}{difference(lead.interval, unit)}"
+
+
+def classes(evidence: EvalReport | None) -> Section | None:
+    if evidence is None or not evidence.classes:
         return None
-    report = comparison.reports[comparison.candidate]
+    share = "share"
     scores = Table(
-        (Column("class"), *numbers("precision", "recall", "F1", "documents", "called so")),
+        (Column("class"), *numbers("precision", "recall", "F1", "examples", "called so")),
         tuple(
-            (name, str(one.precision), str(one.recall), str(one.f1), f"{one.support:,}", f"{one.predicted:,}")
-            for name, one in ((name, report.per_class[name]) for name in report.classes)
+            (
+                one.name,
+                *(bounded(each, share) for each in (one.precision, one.recall, one.f1)),
+                f"{one.support:,}",
+                f"{one.said:,.0f}",
+            )
+            for one in evidence.classes
         ),
     )
-    blocks = (scores, _confusion(report)) if len(report.classes) <= 6 else (scores,)
-    title = f"{model_title(comparison.candidate)} by class"
-    return Section(title, blocks, f"macro F1 {report.macro_f1}")
+    confusion = evidence.confusion
+    small = confusion is not None and len(confusion.labels) <= 6
+    blocks = (scores, _confusion(confusion)) if confusion is not None and small else (scores,)
+    macro = evidence.candidate.metrics.get("macro_f1")
+    return Section("By class", blocks, f"macro F1 {bounded(macro.interval, share)}" if macro else "")
 
 
-def _confusion(report: EvalReport) -> Table:
-    columns = (Column("of the true"), *numbers(*(f"called {name}" for name in report.classes)))
+def _confusion(confusion: Confusion) -> Table:
+    columns = (Column("of the true"), *numbers(*(f"called {name}" for name in confusion.labels)))
     rows = [
-        (name, *(f"{cell:,}" for cell in cells)) for name, cells in zip(report.classes, report.confusion, strict=True)
+        (name, *(f"{cell / confusion.runs:,.0f}" for cell in cells))
+        for name, cells in zip(confusion.labels, confusion.counts, strict=True)
     ]
     return Table(columns, tuple(rows))
 
@@ -89,13 +118,14 @@ def registry(version: ModelVersion | None) -> Section | None:
 
 def _axis(intervals: Sequence[Interval]) -> tuple[float, float]:
     """Round ends of a scale that holds all the intervals."""
-    low = math.floor(min(interval.low for interval in intervals) * 20) / 20
-    high = math.ceil(max(interval.high for interval in intervals) * 20) / 20
-    return low, high if high > low else low + 0.05
+    least, most = min(interval.low for interval in intervals), max(interval.high for interval in intervals)
+    step = 10 ** math.floor(math.log10(max(most - least, 1e-3))) / 2
+    low, high = math.floor(least / step) * step, math.ceil(most / step) * step
+    return low, high if high > low else low + step
 
 
 def _axis_title(low: float, high: float, chart: int) -> str:
-    left, right = f"{low:.2f}", f"{high:.2f}"
+    left, right = f"{low:.3g}", f"{high:.3g}"
     return left + "·" * (chart - len(left) - len(right)) + right
 
 

@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from bert_core.evaluate import Interval
 from tasks.text.report.layout import unbroken
-
-MODEL_TITLES = {
-    "majority": "majority",
-    "naive_bayes": "naive Bayes",
-    "logistic_regression": "logistic regression",
-    "bert": "BERT",
-    "champion": "champion before this run",
-}
-
-
-def model_title(name: str) -> str:
-    return MODEL_TITLES.get(name, name.replace("_", " ").replace("bert", "BERT"))
-
-
-def ordered_models(names: Iterable[str]) -> list[str]:
-    """From the simplest to the best known, then the rest: a dictionary that was JSON has lost its order."""
-    found = list(names)
-    return [*(name for name in MODEL_TITLES if name in found), *(name for name in found if name not in MODEL_TITLES)]
 
 
 def reasons(dropped: Mapping[str, int]) -> str:
@@ -46,7 +27,3 @@ def size(count: float) -> str:
         if count >= factor:
             return f"{count / factor:.{2 if unit == 'GB' else 0}f} {unit}"
     return f"{count:.0f} B"
-
-
-def signed(interval: Interval) -> str:
-    return f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"

@@ -44,7 +44,8 @@ def _work(run: StageRun) -> tuple[str, ...]:
 
 def _padding_unpacked(run: StageRun) -> float | None:
     """What the padding would have been with one sample in each row, as without packing; None where that is unknown."""
-    section = (run.manifest.get("config") or {}).get(run.stage) or {}
+    config = run.manifest.get("config") or {}
+    section = config.get(run.stage) or config.get("train") or {}
     row_length = (section.get("batch") or {}).get("row_length")
     rows = run.facts.get("epochs", 0) * run.facts.get("samples", 0)
     return max(0.0, 1 - run.facts["tokens"] / (rows * row_length)) if row_length and rows else None
