@@ -33,6 +33,10 @@ def finetune(recipe: str, overrides: Sequence[str], as_of: str | None) -> None:
 
     Checks the data, fits classical baselines, trains once for each seed, compares all of them on the test side, and
     registers and promotes what passes the gate. The same command again continues what was interrupted.
+
+    Sections that a recipe may have besides, each with examples in trec-questions and tweet-ner: [pseudo_labels] learns
+    from unlabelled texts too, [select] writes a sheet of what to label next, [auxiliary.NAME] is another task on the
+    same encoder.
     """
     from flows.finetune_recipe import load_finetune_recipe
 

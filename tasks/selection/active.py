@@ -16,6 +16,7 @@ from sklearn.preprocessing import normalize
 
 from tasks.augment.units import words_of
 from tasks.config.augment import ActiveLearningConfig
+from tasks.config.finetune import COMMITTEE
 from tasks.selection.opinions import Floats, SelectionError, opinions
 
 _TINY = 1e-12
@@ -59,7 +60,6 @@ SCORES: dict[str, Callable[[Floats], Floats]] = {
     "kl": kl,
 }
 """The higher, the more a label would tell."""
-COMMITTEE = ("vote_entropy", "kl")
 
 
 def select(

@@ -22,6 +22,7 @@ DROPS = {
     "seeds_disagree": "too few of the seeds name the same class",
     "not_among_surest": "outside the top share of its class",
     "over_balance": "more than class_balanced or max_per_class allow",
+    "over_max_examples": "less sure than the most examples that were asked for",
     "held_out": "equals or nearly equals a validation or test text",
 }
 
@@ -70,17 +71,19 @@ def pseudo_label(
     answers: Sequence[pa.Table],
     *,
     forbidden: Iterable[pa.Table] = (),
+    max_examples: int | None = None,
 ) -> PseudoLabelled:
     """The label of a text is the class of the highest mean probability over the models; ties go to the earlier one.
 
-    Rules apply in the order of `DROPS`: threshold, agreement, held-out texts, then the top share of what each class
-    was named for, then balance. So a balance counts only what may stay.
+    Rules apply in this order: threshold, agreement, held-out texts, then the top share of what each class was named
+    for, then balance and `max_examples`. So a balance counts only what may stay.
 
     Args:
         task: of kind single, with its labels.
         unlabelled: canonical table; a label column, if any, is replaced.
         answers: canonical answers, one table for each seed; calibrated ones count as they are.
         forbidden: canonical tables of the validation and test sides.
+        max_examples: the surest so many of all classes; as many of each if the config balances them.
 
     Raises:
         SelectionError: another kind of task, no labels, or answers that do not fit.
@@ -101,7 +104,7 @@ def pseudo_label(
     for i in np.flatnonzero(reasons == "").tolist():
         if held_out.find(fields_of(task, rows[i])):
             reasons[i] = "held_out"
-    _keep_surest(config, reasons, named, sureness, len(labels))
+    _keep_surest(config, reasons, named, sureness, len(labels), max_examples)
     kept = np.flatnonzero(reasons == "")
     return PseudoLabelled(
         _table(unlabelled, kept, [labels[named[i]] for i in kept], sureness[kept]),
@@ -110,7 +113,12 @@ def pseudo_label(
 
 
 def _keep_surest(
-    config: PseudoLabelConfig, reasons: np.ndarray, named: np.ndarray, sureness: np.ndarray, classes: int
+    config: PseudoLabelConfig,
+    reasons: np.ndarray,
+    named: np.ndarray,
+    sureness: np.ndarray,
+    classes: int,
+    max_examples: int | None,
 ) -> None:
     """Fill in the reasons of those that a limit on their class leaves out; of equals the earlier stays."""
     order = np.argsort(-sureness, kind="stable")
@@ -121,10 +129,15 @@ def _keep_surest(
             reasons[beyond[reasons[beyond] == ""]] = "not_among_surest"
     left = [order[(named[order] == k) & (reasons[order] == "")] for k in range(classes)]
     limit = config.max_per_class or len(reasons)
+    found = [len(each) for each in left if len(each)]
     if config.class_balanced:
-        limit = min(limit, min((len(each) for each in left if len(each)), default=0))
+        limit = min(limit, min(found, default=0))
     for each in left:
         reasons[each[limit:]] = "over_balance"
+        if config.class_balanced and max_examples is not None:
+            reasons[each[max_examples // len(found) : limit]] = "over_max_examples"
+    if max_examples is not None:
+        reasons[order[reasons[order] == ""][max_examples:]] = "over_max_examples"
 
 
 def _labels(task: SequenceTask | PairTask) -> tuple[str, ...]:
