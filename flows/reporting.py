@@ -62,7 +62,9 @@ def _addresses() -> dict[str, str]:
 def _title(name: str, stage: str) -> str:
     if name.startswith("source "):
         return f"{stage} {name.removeprefix('source ')}"
-    return "" if name == stage else f"{stage} {name.replace('_', ' ')}"
+    if name.split(" ")[0] in (stage, stage.split("-")[0]):  # such as train 13
+        return "" if name == stage else name
+    return f"{stage} {name.replace('_', ' ')}"
 
 
 def _version(facts: Mapping[str, str]) -> ModelVersion:

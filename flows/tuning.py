@@ -209,10 +209,11 @@ class TuneRun:
             ),
         )
         others = [self._features_of(head, encoded) for head in self.heads]
-        trained = train_task(name, tuning, encoded, self.prepared, start, *others, as_of=self.night)
+        what = f"{seed}{what}"
+        trained = train_task(name, tuning, encoded, self.prepared, start, *others, as_of=self.night, what=what)
         asking = AnswerSpec(latency_examples=recipe.evaluate.latency_examples)
-        said = answer(name, asking, self.prepared, trained, as_of=self.night)
-        self.refs |= {f"train {seed}{what}": trained, f"answer {seed}{what}": said}
+        said = answer(name, asking, self.prepared, trained, as_of=self.night, what=what)
+        self.refs |= {f"train {what}": trained, f"answer {what}": said}
         return said
 
     def _champion(self, version: str | None) -> ArtifactRef | None:
@@ -222,4 +223,4 @@ class TuneRun:
             return None
         examples = self.recipe.evaluate.latency_examples
         spec = AnswerSpec(model_name=model_name, version=version, latency_examples=examples)
-        return answer(self.recipe.name, spec, self.prepared, None, as_of=self.night)
+        return answer(self.recipe.name, spec, self.prepared, None, as_of=self.night, what="champion")

@@ -53,7 +53,6 @@ class Stage:
         self.resume = resume
         decorate: Any = task(
             name=name,
-            task_run_name=f"{name} {{name}}",
             description=body.__doc__,
             cache_key_fn=lambda _, parameters: f"{name}-{parameters['key']}",
             persist_result=True,
@@ -66,16 +65,20 @@ class Stage:
     def key(self, config: Config, inputs: Sequence[ArtifactRef | None]) -> str:
         return artifacts.stage_key(self.name, config, inputs, artifacts.code_hash(self.code))
 
-    def __call__(self, name: str, config: Config, *inputs: ArtifactRef | None, as_of: str = "") -> ArtifactRef:
+    def __call__(
+        self, name: str, config: Config, *inputs: ArtifactRef | None, as_of: str = "", what: str = ""
+    ) -> ArtifactRef:
         """The published artifact of this stage over `inputs`.
 
         Args:
             name: recipe name, the first part of the artifact's folder.
             as_of: the night that this run stands for; recorded, and not part of the artifact's identity.
+            what: tells several runs of one stage apart, in Prefect's page.
         """
         key = self.key(config, inputs)
         missing = artifacts.find(self.name, name, key) is None
-        ref: ArtifactRef = self._task.with_options(refresh_cache=missing)(
+        shown = f"{self.name} {{name}} {what}".rstrip()
+        ref: ArtifactRef = self._task.with_options(refresh_cache=missing, task_run_name=shown)(
             name=name, key=key, config=config, inputs=list(inputs), as_of=as_of
         )
         # One Prefect server may serve several stores, and its cache remembers the path in the first of them.
