@@ -18,17 +18,16 @@ from bert_core.config import (
     ModelConfig,
     Objective,
     Seq2SeqTask,
-    SequenceObjective,
     SpanTask,
     Task,
     TrainConfig,
 )
-from bert_core.data import ExampleData, PretrainingData, SequenceData
+from bert_core.data import ExampleData, PretrainingData
 from bert_core.data.translations import TranslationData
 from bert_core.distributed import World
 from bert_core.features import Features, open_features
 from bert_core.features.encode import origin
-from bert_core.heads import PretrainingModel, SequenceClassifier
+from bert_core.heads import PretrainingModel
 from bert_core.methods.cloze import ClozeModel, check_cloze_features, load_cloze
 from bert_core.methods.lora import merged, write_adapter
 from bert_core.methods.multitask import MixedData, add_heads, auxiliary_model, split_heads, start_heads
@@ -46,8 +45,8 @@ from bert_core.tokenizer import Tokenizer
 from bert_core.writing import export_writing, start_writing, writing_model
 from bert_core.xlnet import XlnetPretrainingModel
 
-Data = PretrainingData | SequenceData | ExampleData
-Model = PretrainingModel | XlnetPretrainingModel | SequenceClassifier | TaskModel | Seq2SeqModel
+Data = PretrainingData | ExampleData
+Model = PretrainingModel | XlnetPretrainingModel | TaskModel | Seq2SeqModel
 
 Examples = TypeVar("Examples", bound=ExampleData)
 
@@ -78,11 +77,6 @@ def build_data(config: TrainConfig, folder: str, *, length: RunLength | None = N
         }
         data = _examples(config, folder, task, tokens, length, MixedData)
         return data.mix(others, [each.weight for each in config.auxiliary])
-    if isinstance(config.objective, SequenceObjective):
-        causal = model_shape(config).causal
-        return SequenceData(
-            Path(folder), tokens, config.objective, config.batch, config.seed, length=length, causal=causal
-        )
     return PretrainingData(Path(folder), tokens, config.objective, config.batch, config.seed, length=length)
 
 
@@ -147,25 +141,16 @@ def empty_model(config: TrainConfig) -> Model:
         return method_model(shape, config.task, config.method, tokenizer.load(Path(config.tokenizer)), statistics)
     if shape.family == "xlnet":
         return XlnetPretrainingModel(shape)
-    if isinstance(config.objective, SequenceObjective):
-        return SequenceClassifier(shape, len(config.objective.labels))
     pairs = isinstance(config.objective, MlmObjective) and config.objective.pairs is not None
     return PretrainingModel(shape, pairs=pairs)
 
 
 def _misasked(shape: ModelConfig, objective: Objective) -> list[str]:
     """Why a model of this shape cannot learn by this objective: mostly that it would see what it has to predict."""
-    asks = "xlnet" if shape.family == "xlnet" else "causal" if shape.causal else "both sides"
-    legal = {
-        "xlnet": ("permutation",),
-        "causal": ("causal", "sequence"),
-        "both sides": ("mlm", "sequence"),
-    }[asks]
-    if objective.type in legal:
+    legal = "permutation" if shape.family == "xlnet" else "causal" if shape.causal else "mlm"
+    if objective.type == legal:
         return []
-    return [
-        f"objective.type = {objective.type!r}: a {shape.family} (causal = {shape.causal}) takes {' or '.join(legal)}"
-    ]
+    return [f"objective.type = {objective.type!r}: a {shape.family} (causal = {shape.causal}) takes {legal!r}"]
 
 
 def build_model(config: TrainConfig, data: Data) -> Model:
@@ -187,9 +172,6 @@ def build_model(config: TrainConfig, data: Data) -> Model:
     elif isinstance(data, ExampleData):
         assert isinstance(model, Seq2SeqModel | PretrainingModel)
         start_writing(model, config.init, data.features)
-    elif isinstance(model, SequenceClassifier):
-        if config.init:
-            hf.load_classifier(Path(config.init), model)
     elif not isinstance(model, Seq2SeqModel) and (
         not config.init or MLM_BIAS in hf.load_pretraining(Path(config.init), model).missing
     ):
@@ -223,11 +205,8 @@ def export(config: TrainConfig, weights: Mapping[str, Tensor], folder: Path) -> 
         assert isinstance(model, Seq2SeqModel | PretrainingModel)
         export_writing(model, config.task, tokens, config.batch.row_length, folder)
         return
-    if isinstance(model, SequenceClassifier):
-        assert isinstance(config.objective, SequenceObjective)
-        hf.export_classifier(model, model.config, config.objective.labels, folder)
-    elif not isinstance(model, Seq2SeqModel):
-        hf.export_pretraining(model, model.config, folder)
+    assert not isinstance(model, Seq2SeqModel)
+    hf.export_pretraining(model, model.config, folder)
     hf.export_tokenizer(tokens, model.config, folder)
 
 

@@ -1,4 +1,4 @@
-"""What is trained on top of the encoder: pretraining (words, pairs of segments) and sequence classification.
+"""What is trained on top of the encoder in pretraining: words, pairs of segments. `task_models` has the other heads.
 
 Shapes: B rows, T tokens in a row, C hidden size, E embedding size, V vocabulary, P predicted tokens, N samples.
 """
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bert_core.config import ModelConfig
-from bert_core.dropout import Dropout
 from bert_core.model import Encoder, EncoderInputs
 from bert_core.precision import LayerNorm, Linear
 from bert_core.tied import look_up
@@ -21,16 +20,11 @@ POSITIONS_STEP = 64
 """The number of masked tokens differs from batch to batch, and CPU kernels are built and kept for every number met."""
 
 
-class SequenceInputs(EncoderInputs, Protocol):
-    """What a `SequenceClassifier` reads of a `bert_core.data.Batch`, which says what each field holds."""
+class PretrainingInputs(EncoderInputs, Protocol):
+    """What a `PretrainingModel` reads of a `bert_core.data.Batch`, which says what each field holds."""
 
     @property
     def cls_positions(self) -> Tensor: ...  # (N,) int64, flat into B * T
-
-
-class PretrainingInputs(SequenceInputs, Protocol):
-    """What a `PretrainingModel` reads of a `bert_core.data.Batch`."""
-
     @property
     def predict_positions(self) -> Tensor: ...  # (P,) int64, flat into B * T
 
@@ -137,25 +131,6 @@ class PretrainingModel(nn.Module):
         if self.pair_head is not None and self.pooler is not None:
             pair_logits = self.pair_head(self.pooler(first))
         return PretrainingOutput(self.mlm_head(states)[:predicted], decoder, self.mlm_head.bias, pair_logits)
-
-
-class SequenceClassifier(nn.Module):
-    """One row of scores for each sample, read from its first token (a causal model's last), wherever packing put it."""
-
-    def __init__(self, config: ModelConfig, num_labels: int) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = Encoder(config)
-        self.pooler = Pooler(config)
-        self.dropout = Dropout(config.hidden_dropout)
-        self.classifier = nn.Linear(config.hidden_size, num_labels, bias=not config.causal)
-
-    def forward(self, batch: SequenceInputs) -> Tensor:
-        """(N, num_labels), in the order of `cls_positions`"""
-        states = self.encoder(batch, batch.cls_positions)
-        if self.config.family == "roberta":
-            states = self.dropout(states)
-        return self.classifier(self.dropout(self.pooler(states)))
 
 
 def _round_up(positions: Tensor) -> Tensor:

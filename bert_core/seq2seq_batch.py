@@ -16,9 +16,8 @@ from torch import Tensor
 
 from bert_core.cross_attention import Pairs
 from bert_core.data.batch import DataError
-from bert_core.packing import PackingPlan, pack
+from bert_core.packing import ROW_LENGTH_STEP, PackingPlan, pack
 
-WIDTH_STEP = 8
 Ids = Sequence[int] | NDArray[Any]
 
 
@@ -177,8 +176,8 @@ def packed_rows(sequences: Sequence[Ids], pad_id: int, row_length: int) -> Rows:
 
 def _tightest(lengths: NDArray[np.int64], row_length: int) -> PackingPlan:
     """The plan with the least padding, then the fewest rows; attention costs the same in all of them."""
-    widths = {min(row_length, -(-int(lengths.max()) // WIDTH_STEP) * WIDTH_STEP), row_length}
-    widths.update(range(min(widths), row_length, WIDTH_STEP))
+    widths = {min(row_length, -(-int(lengths.max()) // ROW_LENGTH_STEP) * ROW_LENGTH_STEP), row_length}
+    widths.update(range(min(widths), row_length, ROW_LENGTH_STEP))
     return min((pack(lengths, width) for width in widths), key=lambda p: (p.num_rows * p.row_length, p.num_rows))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from bert_core.config import MethodConfig, OptimizerConfig
 from bert_core.data import Batch
 from bert_core.distributed import World
-from bert_core.heads import PretrainingModel, PretrainingOutput, SequenceClassifier
+from bert_core.heads import PretrainingModel, PretrainingOutput
 from bert_core.loss import Loss, linear_cross_entropy
 from bert_core.methods.objective import task_counted, task_losses
 from bert_core.methods.out_of_memory import OUT_OF_MEMORY, is_out_of_memory
@@ -116,8 +116,6 @@ def counted_losses(batch: Batch, model: torch.nn.Module) -> dict[str, int]:
         return model.counted(cast(Any, batch))
     if isinstance(model, TaskModel):
         return task_counted(model, batch)
-    if isinstance(model, SequenceClassifier):
-        return {"sequence": batch.num_labelled}
     has_pairs = isinstance(model, PretrainingModel) and model.pair_head is not None
     return {"mlm": batch.num_predictions} | ({"pairs": batch.num_labelled} if has_pairs else {})
 
@@ -129,9 +127,7 @@ def losses(model: torch.nn.Module, asked: Batch | Pass, method: MethodConfig = N
     if isinstance(model, TaskModel):
         return task_losses(model, asked, method.rdrop_alpha)
     batch = asked.batch if isinstance(asked, Pass) else asked
-    output = model(batch)
-    if not isinstance(output, PretrainingOutput):
-        return {"sequence": _cross_entropy(output, batch.sample_labels)}
+    output: PretrainingOutput = model(batch)
     words = linear_cross_entropy(output.states, output.decoder, output.decoder_bias, batch.predict_labels)
     named = {"mlm": Loss(*words)}
     if output.pair_logits is not None:
@@ -322,7 +318,7 @@ def averaged_weights(state: TrainState) -> AbstractContextManager[None]:
 
 def _rows_looked_up(model: torch.nn.Module, batches: Sequence[Batch]) -> dict[torch.nn.Parameter, Tensor]:
     """Of an embedding that only looks up; with a head over the vocabulary every row has a gradient."""
-    if not isinstance(model, SequenceClassifier | TaskModel):
+    if not isinstance(model, TaskModel):
         return {}
     words = model.encoder.embeddings.word.weight
     assert isinstance(words, torch.nn.Parameter)

@@ -23,14 +23,7 @@ from bert_core.config.method import (
     PromptConfig,
 )
 from bert_core.config.model import FAMILIES, SIZES, Family, ModelConfig, Size
-from bert_core.config.objective import (
-    CausalObjective,
-    MlmObjective,
-    Objective,
-    PermutationObjective,
-    PretrainingObjective,
-    SequenceObjective,
-)
+from bert_core.config.objective import CausalObjective, MlmObjective, Objective, PermutationObjective
 from bert_core.config.optimizer import OptimizerConfig
 from bert_core.config.task import (
     TASK_TYPES,
@@ -90,11 +83,9 @@ __all__ = [
     "PhaseConfig",
     "Precision",
     "PrefixConfig",
-    "PretrainingObjective",
     "PromptConfig",
     "RuntimeConfig",
     "Seq2SeqTask",
-    "SequenceObjective",
     "SequenceTask",
     "Size",
     "SpanTask",

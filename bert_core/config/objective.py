@@ -1,4 +1,4 @@
-"""What a model is asked while it learns."""
+"""What a model is asked while it is pretrained."""
 
 from __future__ import annotations
 
@@ -52,14 +52,4 @@ class PermutationObjective(Config):
     predict_rate: float = Field(1 / 6, gt=0, lt=1, description="share of tokens, last in the order, that are predicted")
 
 
-class SequenceObjective(Config):
-    """One label for each sequence."""
-
-    type: Literal["sequence"] = "sequence"
-    labels: tuple[str, ...] = Field(min_length=2, description="label names, in the order of their ids")
-
-
-PretrainingObjective = Annotated[MlmObjective | CausalObjective | PermutationObjective, Field(discriminator="type")]
-Objective = Annotated[
-    MlmObjective | CausalObjective | PermutationObjective | SequenceObjective, Field(discriminator="type")
-]
+Objective = Annotated[MlmObjective | CausalObjective | PermutationObjective, Field(discriminator="type")]

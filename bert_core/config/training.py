@@ -40,13 +40,13 @@ class BatchConfig(Config):
     """How samples are put into rows, and rows or samples into a global batch.
 
     Exactly one of `rows` and `tokens` (pretraining: packed rows of `row_length` tokens) and `samples` (fine-tuning: a
-    fixed number of labelled sequences, packed on the fly) is set.
+    fixed number of labelled examples, packed on the fly) is set.
     """
 
     row_length: int = Field(128, ge=8, description="tokens in a packed row")
     rows: int | None = Field(None, ge=1, description="packed rows in a global batch")
     tokens: int | None = Field(None, ge=8, description="positions in a global batch, whatever the phase's row_length")
-    samples: int | None = Field(None, ge=1, description="labelled sequences in a global batch")
+    samples: int | None = Field(None, ge=1, description="labelled examples in a global batch")
     phases: tuple[PhaseConfig, ...] = Field((), description="row lengths one after the other; overrides row_length")
     warmup: BatchWarmup | None = None
 

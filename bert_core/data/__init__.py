@@ -11,7 +11,6 @@ from bert_core.data.batch import Batch, DataError, document_bounds
 from bert_core.data.examples import ExampleData, pack_batch
 from bert_core.data.loader import Loader
 from bert_core.data.pretraining import PretrainingData
-from bert_core.data.sequences import SequenceData
 from bert_core.order import RunLength
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "Loader",
     "PretrainingData",
     "RunLength",
-    "SequenceData",
     "document_bounds",
     "pack_batch",
 ]

@@ -6,6 +6,7 @@ E  examples of a batch    N  their sequences    M  tokens of all of them
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,13 @@ from numpy.typing import NDArray
 from bert_core.config import BatchConfig
 from bert_core.data.batch import Batch, DataError
 from bert_core.data.ranks import check_share, deal
-from bert_core.data.sampled import SampledData
-from bert_core.data.sequences import tightest
 from bert_core.features import Features, open_features
 from bert_core.order import RunLength
-from bert_core.packing import PackingPlan
+from bert_core.packing import PackingPlan, pack_cheapest
 from bert_core.shuffle import shuffled
 
 
-class ExampleData(SampledData):
+class ExampleData:
     """The examples of a folder of features, shuffled anew in each epoch; a sample id is an example's row in its table.
 
     Global batch k is a function of (seed, k) alone. Its examples are dealt to ranks by length; the sequences of each
@@ -85,6 +84,31 @@ class ExampleData(SampledData):
     def num_samples(self) -> int:
         return self.features.num_examples
 
+    @property
+    def steps_per_epoch(self) -> float:
+        return self.num_samples / self.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        """Raises:
+        DataError: data that were not told how long the run is.
+        """
+        length = self._length
+        if length.is_endless:
+            raise DataError("the run has no last step: set steps, epochs or tokens")
+        steps = [] if length.steps is None else [length.steps]
+        steps += [] if length.epochs is None else [ceil(length.epochs * self.steps_per_epoch)]
+        steps += [] if length.tokens is None else [ceil(length.tokens / (self.batch_size * self._mean_length))]
+        return max(1, min(steps))
+
+    def positions_before(self, step: int) -> int:
+        """Tokens of the global batches before `step` if each example had the mean length: what packing adds is not
+        known before it is done, and a clock must not depend on the number of ranks."""
+        return int(step * self.batch_size * self._mean_length)
+
+    def epochs_before(self, step: int) -> float:
+        return step / self.steps_per_epoch
+
     def document_id(self, sample: int) -> str:
         """The example that a sample is."""
         return self.features.ids[sample]
@@ -140,7 +164,7 @@ class ExampleData(SampledData):
 
     def _plan(self, examples: NDArray[np.int64]) -> PackingPlan:
         sequences, _ = _sequences(self.features, examples)
-        return tightest(self.features.lengths[sequences], self._row_length)
+        return pack_cheapest(self.features.lengths[sequences], self._row_length)
 
 
 def pack_batch(
@@ -153,7 +177,7 @@ def pack_batch(
     """
     sequences, example_of = _sequences(features, examples)
     lengths = features.lengths[sequences]
-    plan = tightest(lengths, row_length)
+    plan = pack_cheapest(lengths, row_length)
     B, T = plan.num_rows, plan.row_length
     first = _first_positions(plan, lengths)  # (N,)
     before = np.cumsum(lengths) - lengths

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bert_core.config import BatchConfig, CausalObjective, MlmObjective, PermutationObjective
+from bert_core.config import BatchConfig, CausalObjective, MlmObjective, Objective, PermutationObjective
 from bert_core.data.batch import Batch, DataError
 from bert_core.data.layout import Layout
 from bert_core.data.ranks import check_share, micro_parts
@@ -22,8 +22,6 @@ from bert_core.shuffle import shuffled
 from bert_core.tokenizer import Tokenizer
 
 MASKING, PAIRING = 0, 1  # purposes of random numbers
-
-PretrainingObjective = MlmObjective | CausalObjective | PermutationObjective
 
 
 class PretrainingData:
@@ -46,7 +44,7 @@ class PretrainingData:
         self,
         shards_folder: str | Path,
         tokenizer: Tokenizer,
-        objective: PretrainingObjective,
+        objective: Objective,
         batch: BatchConfig,
         seed: int,
         *,
@@ -219,7 +217,7 @@ class PretrainingData:
 def _rebuilt(
     shards_folder: str | Path,
     tokenizer: Tokenizer,
-    objective: PretrainingObjective,
+    objective: Objective,
     batch: BatchConfig,
     seed: int,
     length: RunLength | None,

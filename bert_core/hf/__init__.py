@@ -6,12 +6,11 @@ refused: reading them runs whatever code is in them.
 
 from bert_core.hf.config_tables import CONFIG_KEYS
 from bert_core.hf.configs import WeightsError, exportable, their_config
-from bert_core.hf.exporting import export_classifier, export_pretraining, export_task_model, export_tokenizer
+from bert_core.hf.exporting import export_pretraining, export_task_model, export_tokenizer
 from bert_core.hf.loading import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     LoadReport,
-    load_classifier,
     load_config,
     load_encoder,
     load_labels,
@@ -29,14 +28,12 @@ __all__ = [
     "FineTuned",
     "LoadReport",
     "WeightsError",
-    "export_classifier",
     "export_pretraining",
     "export_task_model",
     "export_tokenizer",
     "exportable",
     "from_transformers",
     "kind_of",
-    "load_classifier",
     "load_config",
     "load_encoder",
     "load_labels",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
 from safetensors.torch import save_file
 from tokenizers.processors import TemplateProcessing
-from torch import Tensor, nn
+from torch import Tensor
 
 from bert_core.config import ModelConfig
-from bert_core.heads import PretrainingModel, SequenceClassifier
+from bert_core.heads import PretrainingModel
 from bert_core.hf.config_tables import KEYS
 from bert_core.hf.configs import exportable, their_config
 from bert_core.hf.families import NAMES
@@ -43,29 +43,8 @@ def export_pretraining(
         ValueError: the family's files cannot express `config` (`exportable`).
     """
     heads = "words" if model.pair_head is None else "pairs"
-    _export(model, config, heads, {}, Path(folder))
-
-
-def export_classifier(
-    model: SequenceClassifier, config: ModelConfig, labels: Sequence[str], folder: str | Path
-) -> None:
-    """Write `model` as a folder for its family's …ForSequenceClassification; `labels` in the order of their ids.
-
-    Raises:
-        ValueError: `labels` do not fit the model, or the family's files cannot express `config` (`exportable`).
-    """
-    if len(labels) != model.classifier.out_features or len(set(labels)) != len(labels):
-        raise ValueError(f"labels {list(labels)}: the classifier needs {model.classifier.out_features} different ones")
-    keys = KEYS[config.family]
-    more = {
-        "id2label": {str(i): label for i, label in enumerate(labels)},
-        "label2id": {label: i for i, label in enumerate(labels)},
-        "problem_type": "single_label_classification",
-        **{key: values[0] for key, values in keys.classifier_legal.items()},
-    }
-    if keys.classifier_dropout is not None:
-        more[keys.classifier_dropout] = config.hidden_dropout
-    _export(model, config, "classifier", more, Path(folder))
+    architecture = KEYS[config.family].architectures[heads]
+    _write(dict(model.named_parameters()), config, architecture, {}, Path(folder), "pretraining")
 
 
 def export_task_model(model: TaskModel, config: ModelConfig, max_tokens: int, folder: str | Path) -> None:
@@ -156,17 +135,13 @@ def _tell_second_texts_apart(tokenizer: Tokenizer, path: Path) -> None:
     backend.save(str(path))
 
 
-def _export(model: nn.Module, config: ModelConfig, heads: str, more: Mapping[str, Any], folder: Path) -> None:
-    _write(dict(model.named_parameters()), config, KEYS[config.family].architectures[heads], more, folder, None)
-
-
 def _write(
     parameters: Mapping[str, Tensor],
     config: ModelConfig,
     architecture: str,
     more: Mapping[str, Any],
     folder: Path,
-    kind: Kind | None,
+    kind: Kind,
 ) -> None:
     if faults := exportable(config):
         raise ValueError("; ".join(faults))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bert_core.config import ModelConfig, validate
 from bert_core.config.model import Family
-from bert_core.heads import Pooler, PretrainingModel, SequenceClassifier
+from bert_core.heads import Pooler, PretrainingModel
 from bert_core.hf.configs import WeightsError, our_values
 from bert_core.hf.families import NAMES, Names
 from bert_core.hf.tasks import read_task
@@ -83,11 +83,6 @@ def load_pretraining(folder: str | Path, model: PretrainingModel | XlnetPretrain
             differs, or the decoder is not tied to the word embeddings. `model` is then unchanged.
     """
     return _load(Path(folder), dict(model.named_children()), model.config.family, "pretraining")
-
-
-def load_classifier(folder: str | Path, model: SequenceClassifier) -> LoadReport:
-    """Read the weights of any model of its family in `folder` into `model`; see `load_pretraining`."""
-    return _load(Path(folder), dict(model.named_children()), model.config.family, "classifier")
 
 
 def load_task_model(folder: str | Path, model: TaskModel, *, head: bool | None = None) -> LoadReport:

@@ -18,17 +18,17 @@ NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def to_transformers(
-    state: Mapping[str, Tensor], family: Family = "bert", kind: Kind | None = None
+    state: Mapping[str, Tensor], family: Family = "bert", kind: Kind = "pretraining"
 ) -> dict[str, Tensor]:
     """A state dict under transformers' names, fused weights cut.
 
     Args:
-        kind: of the model that `state` is of; None: a pretraining model or a classifier, whichever it looks like.
+        kind: of the model that `state` is of.
 
     Raises:
         KeyError: a name that the map lacks.
     """
-    modules, names = modules_of(family, kind or _kind(state, ("classifier",))), NAMES[family]
+    modules, names = modules_of(family, kind), NAMES[family]
     theirs: dict[str, Tensor] = {}
     for name, tensor in state.items():
         module, number, parameter = parts_of(name)
@@ -40,19 +40,17 @@ def to_transformers(
 
 
 def from_transformers(
-    state: Mapping[str, Tensor], family: Family = "bert", kind: Kind | None = None
+    state: Mapping[str, Tensor], family: Family = "bert", kind: Kind = "pretraining"
 ) -> dict[str, Tensor]:
     """The inverse of `to_transformers`: a state dict under current transformers names, under ours.
 
     Args:
-        kind: of the model that ours is for, which for ModernBERT's and RoBERTa's dense layers decides our name; None:
-            of the model that `state` is from.
+        kind: of the model that ours is for, which for ModernBERT's and RoBERTa's dense layers decides our name.
 
     Raises:
         KeyError: a name that the map lacks, or one of several weights that are fused here is absent.
     """
     names = NAMES[family]
-    kind = kind or _kind(state, names.classifier.get("classifier", ()))
     modules, sources = modules_of(family, kind), ours_of(family, kind)
     ours: dict[str, Tensor] = {}
     for name in state:
@@ -82,10 +80,6 @@ def parts_of(name: str) -> tuple[str, str, str]:
     module, _, parameter = name.rpartition(".")
     number = NUMBER.search(f"{module}.")
     return NUMBER.sub("*", f"{module}.", count=1)[:-1], number[0] if number else "", parameter
-
-
-def _kind(state: Mapping[str, Tensor], classifier: tuple[str, ...]) -> Kind:
-    return "classifier" if any(parts_of(name)[0] in classifier for name in state) else "pretraining"
 
 
 def _named(module: str, number: str, parameter: str) -> str:

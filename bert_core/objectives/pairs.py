@@ -49,14 +49,13 @@ class Segments:
         return self.a_lengths + self.b_lengths + 2 + (self.b_lengths > 0)
 
 
-def single(spans: NDArray[np.int64], labels: NDArray[np.int64] | None = None) -> Segments:
-    """One segment each.
+def single(spans: NDArray[np.int64]) -> Segments:
+    """One segment each, without a label.
 
     Args:
         spans: (N, 3)
     """
-    none = np.full(len(spans), NO_LABEL, dtype=np.int64)
-    return Segments(spans, np.zeros_like(spans), none if labels is None else labels)
+    return Segments(spans, np.zeros_like(spans), np.full(len(spans), NO_LABEL, dtype=np.int64))
 
 
 def pair_up(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bert_core.config import Config, MlmObjective, ModelConfig, PretrainingObjective, Task
+from bert_core.config import Config, MlmObjective, ModelConfig, Objective, Task
 from tasks.config.augment import ActiveLearningConfig, PseudoLabelConfig
 from tasks.config.data import DataConfig, DataFormat
 from tasks.config.models import PretrainConfig, StepsOnRayConfig, Workers
@@ -49,7 +49,7 @@ class TaskTrainConfig(StepsOnRayConfig):
 class TaskTextConfig(StepsOnRayConfig):
     """Pretraining of `train.init` on the task's own text, without its labels, before it is fine-tuned."""
 
-    objective: PretrainingObjective = MlmObjective()
+    objective: Objective = MlmObjective()
     workers: int = Field(1, ge=1)
 
     def from_weights(self, init: str) -> PretrainConfig:

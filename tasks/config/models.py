@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bert_core.config import Config, MlmObjective, ModelConfig, PretrainingObjective, StepsConfig
+from bert_core.config import Config, MlmObjective, ModelConfig, Objective, StepsConfig
 
 
 def _fewest_first(workers: int | tuple[int, int]) -> int | tuple[int, int]:
@@ -38,7 +38,7 @@ class PretrainConfig(StepsOnRayConfig):
 
     model: ModelConfig | None = Field(None, description="shape; its vocab_size gives way to the tokenizer's")
     init: str | None = Field(None, description="folder of weights, relative to the home folder")
-    objective: PretrainingObjective = MlmObjective()
+    objective: Objective = MlmObjective()
 
     @model_validator(mode="before")
     @classmethod

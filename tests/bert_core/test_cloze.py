@@ -15,7 +15,6 @@ from bert_core import hf
 from bert_core.build import build_data, build_model
 from bert_core.config import ClozeConfig, ConfigError, MethodConfig, PairTask, SequenceTask, TrainConfig
 from bert_core.features import FeaturesError, encode, write_features
-from bert_core.heads import SequenceClassifier
 from bert_core.methods.cloze import ClozeModel, encode_for, verbalizer_ids
 from bert_core.predict import Predictor
 from tests.bert_core.method_runs import (
@@ -31,7 +30,7 @@ from tests.bert_core.method_runs import (
     shape,
     tokenizer_of,
 )
-from tests.bert_core.tiny_bert import initialised
+from tests.bert_core.tiny_bert import initialised, our_classifier
 
 __all__ = ["corpus"]
 CLOZE: dict[str, Any] = {"pattern": "{text} it was {mask} film", "verbalizer": {"bad": "lon", "good": "tet"}}
@@ -142,8 +141,8 @@ def test_labels_without_words_features_of_plain_texts_and_folders_without_a_head
     with pytest.raises(ConfigError, match="features of plain texts, asked for"):
         build_data(plain, plain.train_data)
     model_config = shape(tokenizer_of(corpus / "tokenizer"))
-    classifier = initialised(SequenceClassifier(model_config, 2), model_config)
-    hf.export_classifier(classifier, model_config, ("a", "b"), tmp_path / "headless")
+    classifier = initialised(our_classifier(model_config, "a", "b"), model_config)
+    hf.export_task_model(classifier, model_config, ROW_LENGTH, tmp_path / "headless")
     asked = cloze_config(corpus, tmp_path, init=str(tmp_path / "headless"))
     with pytest.raises(ConfigError, match="asks the masked-word head"):
         build_model(asked, build_data(asked, asked.train_data))

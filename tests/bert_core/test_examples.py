@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,17 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_data import assert_equal
 from tiny_tasks import TASKS, features, shape, table, wordpiece
 from torch.testing import assert_close
 
 from bert_core import train
 from bert_core.config import BatchConfig, TrainConfig
-from bert_core.data import Batch, DataError, ExampleData, pack_batch
-from bert_core.data.sequences import ATTENTION_TOKENS, WIDTH_STEP, tightest
-from bert_core.features import Features, encode, write_features
+from bert_core.data import Batch, DataError, ExampleData, document_bounds, pack_batch
+from bert_core.features import Features, encode, open_features, write_features
 from bert_core.features.encode import origin
 from bert_core.journal import read_order
 from bert_core.order import RunLength
-from bert_core.packing import pack
 from tests.bert_core.forked_ranks import finish, start
 from tests.bert_core.test_train import silent, weights
 
@@ -113,11 +114,32 @@ def test_evaluation_reads_every_example_once(folders: Path, world: int) -> None:
     assert sorted(seen) == list(range(ROWS))
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_seeking_gives_what_going_there_gives_in_a_copy_and_in_data_made_anew(folders: Path, name: str) -> None:
+    this = data(folders, name)
+    sequential = [this.batch(step, 1, 2) for step in range(12)]
+    for step in (11, 4, 0, 10):
+        assert_equal(this.batch(step, 1, 2), sequential[step])
+    assert_equal(pickle.loads(pickle.dumps(this)).batch(7, 1, 2), sequential[7])
+    assert_equal(data(folders, name).batch(7, 1, 2), sequential[7])
+
+
+def test_a_batch_larger_than_the_data_meets_examples_again(folders: Path) -> None:
+    this = data(folders, "single", samples=2 * ROWS + 9)
+    assert max(Counter(this.batch(0, 0, 1).sample_ids).values()) == 3
+    assert this.steps_per_epoch == pytest.approx(ROWS / (2 * ROWS + 9))
+
+
 def test_the_length_of_a_run(folders: Path) -> None:
     assert data(folders, "single", length=RunLength(None, 2.0, None)).total_steps == -(-2 * ROWS // 8)
     assert data(folders, "single", length=RunLength(3, 2.0, None)).total_steps == 3
     with pytest.raises(DataError, match="the run has no last step"):
         _ = data(folders, "single").total_steps
+    tokens = len(data(folders, "single").features.tokens)
+    assert data(folders, "single", length=RunLength(None, 2.0, 10**9)).positions_before(ROWS) == pytest.approx(
+        8 * tokens
+    )
+    assert data(folders, "single", length=RunLength(None, 2.0, tokens)).total_steps == -(-ROWS // 8)
     assert data(folders, "single").epochs_before(ROWS) == 8.0
     assert data(folders, "single").document_id(5) == "single-5"
 
@@ -157,20 +179,64 @@ def test_what_stands_where(name: str) -> None:
     assert batch.max_seqlen == max(np.diff(bounds))
 
 
-def test_the_tightest_plan_is_the_cheapest_of_all() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        row_length = int(rng.integers(8, 200))
-        lengths = rng.integers(1, row_length + 1, int(rng.integers(1, 40)))
-        shortest = -(-int(lengths.max()) // WIDTH_STEP) * WIDTH_STEP
-        widths = [*range(shortest, row_length + 1, WIDTH_STEP)] or [row_length]
-        plans = [pack(lengths, width) for width in widths]
-        cheapest = min(
-            plans, key=lambda plan: plan.num_rows * plan.row_length * (1 + plan.row_length / ATTENTION_TOKENS)
-        )
-        found = tightest(lengths, row_length)
-        assert (found.row_length, found.num_rows) == (cheapest.row_length, cheapest.num_rows)
-        np.testing.assert_array_equal(found.sample_ids, cheapest.sample_ids)
+@pytest.mark.parametrize("name", TASKS)
+def test_a_batch_is_well_formed(folders: Path, name: str) -> None:
+    this, causal = data(folders, name), data(folders, name, causal=True)
+    pad, cls, sep = (getattr(wordpiece(), f"{special}_id") for special in ("pad", "cls", "sep"))
+    for step in range(ROWS // 8):
+        batch, last = this.batch(step, 0, 1), causal.batch(step, 0, 1)
+        tensors = {key: value for key, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+        types = {"cu_seqlens": torch.int32, "targets": torch.float32}
+        assert all(tensor.is_contiguous() for tensor in tensors.values())
+        assert all(tensor.dtype == types.get(key, torch.int64) for key, tensor in tensors.items())
+        used, flat = batch.document_ids > 0, batch.input_ids.flatten()
+        assert (batch.input_ids[~used] == pad).all()
+        assert (batch.input_ids[used & (batch.position_ids == 0)] == cls).all()
+        assert (flat[batch.cls_positions] == cls).all()
+        assert (flat[last.cls_positions] == sep).all()
+        assert torch.equal(last.input_ids, batch.input_ids)
+        bounds, longest = document_bounds(batch.document_ids)
+        assert torch.equal(batch.cu_seqlens, bounds)
+        assert batch.max_seqlen == longest
+        moved = batch.to("meta")
+        assert all(getattr(moved, key).is_meta for key in tensors)
+        assert (moved.sample_ids, moved.num_tokens) == (batch.sample_ids, batch.num_tokens)
+
+
+def test_a_sample_s_label_is_its_class_and_minus_one_where_it_is_unknown() -> None:
+    held = features("single", unknown=True)
+    batch = pack_batch(held, np.arange(held.num_examples), 48, wordpiece().pad_id)
+    said = table("single", unknown=True)["label"].to_pylist()
+    assert batch.sample_labels.tolist() == [-1 if label is None else "abc".index(label) for label in said]
+    assert batch.num_labelled == 16
+
+
+@pytest.fixture(scope="module")
+def short_and_long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 texts of 1 to 126 words (median 30), a token each, as film reviews are."""
+    folder, rng = tmp_path_factory.mktemp("lengths"), np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(3.4, 0.9, 200), 1, 126).astype(int)
+    texts = ["." * length for length in lengths]
+    write_features(encode(TASKS["single"], pa.table({"text": texts}), wordpiece(), 128), folder)
+    assert open_features(folder).lengths.tolist() == (lengths + 2).tolist()
+    return folder
+
+
+def test_ranks_get_about_as_many_tokens(short_and_long: Path) -> None:
+    this = ExampleData(short_and_long, BatchConfig(samples=32, row_length=128), 13, pad_id=0)
+    tokens = np.array([[this.batch(step, rank, 4).num_tokens for rank in range(4)] for step in range(20)])
+    imbalance = tokens.max(axis=1) / tokens.mean(axis=1)
+    print(f"most tokens of a rank / mean: {imbalance.mean():.3f} on average")
+    assert imbalance.mean() < 1.1
+
+
+def test_little_is_padding(short_and_long: Path) -> None:
+    this = ExampleData(short_and_long, BatchConfig(samples=64, row_length=128), 13, pad_id=0)
+    batches = [this.batch(step, 0, 1) for step in range(10)]
+    share = sum(batch.num_tokens for batch in batches) / sum(batch.input_ids.numel() for batch in batches)
+    print(f"rows {share:.4f} full")
+    assert share > 0.95
+    assert all(batch.input_ids.shape[1] <= 128 for batch in batches)
 
 
 # ------------------------------------------------------------------------------------------------------ refusals
@@ -181,6 +247,8 @@ def test_what_cannot_be_trained_on_is_said(folders: Path) -> None:
         ExampleData(folders / "single" / "train", BatchConfig(rows=4), 13, pad_id=0)
     with pytest.raises(DataError, match=r"batch\.row_length is 8: encode the examples again"):
         ExampleData(folders / "single" / "train", BatchConfig(samples=4, row_length=8), 13, pad_id=0)
+    with pytest.raises(DataError, match="no examples"):
+        data(folders, "single", read=lambda folder: replace(open_features(folder), ids=[]))
     with pytest.raises(DataError, match="each rank needs at least one"):
         data(folders, "single", samples=2).batch(0, 0, 3)
     with pytest.raises(DataError, match=r"the model reads at most 9: set batch\.row_length = 9"):

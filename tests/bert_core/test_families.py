@@ -12,6 +12,7 @@ from tiny_bert import (
     documents,
     encode,
     initialised,
+    our_classifier,
     our_names,
     packed,
     padded,
@@ -27,7 +28,7 @@ from transformers.models.modernbert.modeling_modernbert import ModernBertRotaryE
 from bert_core.attention import Rotary
 from bert_core.config import ModelConfig
 from bert_core.config.model import SIZES
-from bert_core.heads import PretrainingModel, SequenceClassifier
+from bert_core.heads import PretrainingModel
 from bert_core.hf import exportable
 from bert_core.model import Encoder
 from bert_core.xlnet import XlnetPretrainingModel
@@ -127,12 +128,12 @@ def test_pretraining_gradients_equal_transformers(config: ModelConfig) -> None:
 @family
 @torch.no_grad()
 def test_classifier_scores_equal_transformers(config: ModelConfig) -> None:
-    theirs, ours = their_classifier(config, 3), SequenceClassifier(config, 3).eval()
+    theirs, ours = their_classifier(config, 3), our_classifier(config, "a", "b", "c").eval()
     copy_weights(theirs, ours)
     docs = documents(*LENGTHS, config=config)
     expected = theirs(**docs.theirs).logits
     for batch in (padded(docs), packed(docs)):
-        torch.testing.assert_close(ours(batch), expected, **TOLERANCE)
+        torch.testing.assert_close(ours.output(batch), expected, **TOLERANCE)
 
 
 @family

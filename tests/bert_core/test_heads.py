@@ -1,12 +1,12 @@
-"""The heads against transformers' BertForPreTraining and BertForSequenceClassification."""
+"""The heads against transformers' BertForPreTraining."""
 
 from __future__ import annotations
 
 import torch
 from tiny_bert import TINY, copy_weights, documents, initialised, packed, padded, random_weights, their_config
-from transformers import BertForPreTraining, BertForSequenceClassification
+from transformers import BertForPreTraining
 
-from bert_core.heads import PretrainingModel, SequenceClassifier
+from bert_core.heads import PretrainingModel
 from bert_core.hf import from_transformers
 
 
@@ -65,15 +65,3 @@ def test_no_predictions_give_zero_gradients() -> None:
     assert output.mlm_logits.shape == (0, TINY.vocab_size)
     output.mlm_logits.sum().backward()
     assert not model.encoder.layers[0].up.weight.grad.any()
-
-
-@torch.no_grad()
-def test_classifier_scores_equal_transformers() -> None:
-    theirs = BertForSequenceClassification(their_config(num_labels=3)).eval()
-    random_weights(theirs)
-    ours = SequenceClassifier(TINY, 3).eval()
-    copy_weights(theirs, ours)
-    docs = documents(12, 5, 9)
-    expected = theirs(**docs.theirs).logits
-    for batch in (padded(docs), packed(docs)):
-        torch.testing.assert_close(ours(batch), expected, atol=1e-4, rtol=1e-4)

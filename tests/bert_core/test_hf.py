@@ -10,20 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_bert import TINY, documents, initialised, packed, padded, random_weights, their_config
+from tiny_bert import TINY, documents, initialised, our_classifier, packed, random_weights, their_config
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForPreTraining,
-    AutoModelForSequenceClassification,
     BertForMaskedLM,
     BertForPreTraining,
-    BertForSequenceClassification,
     BertModel,
 )
 
 from bert_core import hf
-from bert_core.heads import Pooler, PretrainingModel, SequenceClassifier
+from bert_core.heads import Pooler, PretrainingModel
+from bert_core.hf.weights import Kind
 from bert_core.model import Encoder
 
 State = dict[str, torch.Tensor]
@@ -52,14 +51,17 @@ def folder(tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------------------------------ round trips
 
 
-@pytest.mark.parametrize("model", [PretrainingModel(TINY, pairs=True), SequenceClassifier(TINY, 4)])
-def test_name_map_is_its_own_inverse(model: torch.nn.Module) -> None:
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [(PretrainingModel(TINY, pairs=True), "pretraining"), (our_classifier(TINY, "a", "b", "c"), "classifier")],
+)
+def test_name_map_is_its_own_inverse(model: torch.nn.Module, kind: Kind) -> None:
     state = model.state_dict()
-    theirs = hf.to_transformers(state)
-    back = hf.from_transformers(theirs)
+    theirs = hf.to_transformers(state, kind=kind)
+    back = hf.from_transformers(theirs, kind=kind)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
-    again = hf.to_transformers(back)
+    again = hf.to_transformers(back, kind=kind)
     assert again.keys() == theirs.keys()
     assert all(torch.equal(again[name], theirs[name]) for name in theirs)
 
@@ -101,25 +103,6 @@ def test_pretraining_without_nsp_is_a_masked_language_model(tmp_path: Path) -> N
     assert equal_states(ours, back)
 
 
-def test_classifier_round_trip_through_transformers(tmp_path: Path) -> None:
-    labels = ("fresh", "rotten", "élan")
-    ours = initialised(SequenceClassifier(TINY, 3))
-    hf.export_classifier(ours, TINY, labels, tmp_path / "a")
-    theirs, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "a", output_loading_info=True)
-    assert isinstance(theirs, BertForSequenceClassification)
-    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert theirs.config.id2label == dict(enumerate(labels))
-    assert theirs.config.label2id == {label: i for i, label in enumerate(labels)}
-    theirs.save_pretrained(tmp_path / "b")
-    back = SequenceClassifier(TINY, 3)
-    assert hf.load_classifier(tmp_path / "b", back).missing == ()
-    assert equal_states(ours, back)
-    assert hf.load_labels(tmp_path / "b") == labels
-    docs = documents(7, 12)
-    with torch.no_grad():
-        torch.testing.assert_close(ours(padded(docs)), theirs.eval()(**docs.theirs).logits, atol=1e-4, rtol=1e-4)
-
-
 def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         hf.export_pretraining(initialised(PretrainingModel(TINY, pairs=True)), TINY, tmp_path / name)
@@ -129,10 +112,10 @@ def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_real_weights_survive_the_round_trip(minilm: Path, tmp_path: Path) -> None:
     config = hf.load_config(minilm)
-    model = initialised(SequenceClassifier(config, 2), config)
-    report = hf.load_classifier(minilm, model)
+    model = initialised(our_classifier(config, "no", "yes"), config)
+    report = hf.load_task_model(minilm, model, head=True)
     assert report.missing == ("classifier.weight", "classifier.bias")
-    hf.export_classifier(model, config, ("no", "yes"), tmp_path)
+    hf.export_task_model(model, config, 128, tmp_path)
     theirs, original = AutoModel.from_pretrained(tmp_path), AutoModel.from_pretrained(minilm)
     assert equal_states(theirs, original)
 
@@ -251,10 +234,3 @@ def test_untied_decoder_is_refused(folder: Path) -> None:
     rewrite(folder, lambda state: state | {"cls.predictions.decoder.weight": torch.zeros(60, 32)})
     with pytest.raises(hf.WeightsError, match=r"decoder.weight differs from bert.embeddings.word_embeddings.weight"):
         hf.load_pretraining(folder, PretrainingModel(TINY, pairs=True))
-
-
-def test_labels_must_fit_the_classifier(tmp_path: Path) -> None:
-    model = SequenceClassifier(TINY, 2)
-    for labels in (["a"], ["a", "a"]):
-        with pytest.raises(ValueError, match="needs 2 different ones"):
-            hf.export_classifier(model, TINY, labels, tmp_path)

@@ -16,6 +16,7 @@ from tiny_bert import (
     documents,
     encode,
     initialised,
+    our_classifier,
     packed,
     padded,
     their_classifier,
@@ -33,8 +34,9 @@ from transformers import (
 
 from bert_core import hf
 from bert_core.config import ModelConfig
-from bert_core.heads import PretrainingModel, SequenceClassifier
+from bert_core.heads import PretrainingModel
 from bert_core.hf.families import NAMES
+from bert_core.hf.weights import Kind
 from bert_core.model import Encoder
 from bert_core.xlnet import XlnetPretrainingModel
 
@@ -118,22 +120,23 @@ def test_bare_encoder_of_transformers_loads(config: ModelConfig, tmp_path: Path)
 @family
 def test_classifier_round_trip_through_transformers(config: ModelConfig, tmp_path: Path) -> None:
     labels = ("fresh", "rotten", "élan")
-    ours = initialised(SequenceClassifier(config, 3), config)
-    hf.export_classifier(ours, config, labels, tmp_path / "a")
+    ours = initialised(our_classifier(config, *labels), config)
+    hf.export_task_model(ours, config, 24, tmp_path / "a")
     theirs, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "a", output_loading_info=True)
     assert type(theirs) is type(their_classifier(config, 3))
     assert not any(info[key] for key in INFO)
     assert theirs.config.id2label == dict(enumerate(labels))
+    assert theirs.config.label2id == {label: i for i, label in enumerate(labels)}
     theirs.save_pretrained(tmp_path / "b")
     for folder in ("a", "b"):
-        back = SequenceClassifier(config, 3)
-        report = hf.load_classifier(tmp_path / folder, back)
+        back = our_classifier(config, *labels)
+        report = hf.load_task_model(tmp_path / folder, back)
         assert report.missing == report.unused == ()
         assert equal(ours, back)
         assert hf.load_labels(tmp_path / folder) == labels
     docs = documents(7, 12, config=config)
     with torch.no_grad():
-        torch.testing.assert_close(ours(packed(docs)), theirs.eval()(**docs.theirs).logits, **TOLERANCE)
+        torch.testing.assert_close(ours.output(packed(docs)), theirs.eval()(**docs.theirs).logits, **TOLERANCE)
 
 
 @family
@@ -141,8 +144,8 @@ def test_a_classifier_starts_from_pretraining(config: ModelConfig, tmp_path: Pat
     """As in transformers: ModernBERT's dense layer is its pretraining head's, the others' comes from no one else."""
     model = with_pairs(config)
     hf.export_pretraining(model, config, tmp_path)
-    classifier = SequenceClassifier(config, 3)
-    missing = hf.load_classifier(tmp_path, classifier).missing
+    classifier = our_classifier(config, "a", "b", "c")
+    missing = hf.load_task_model(tmp_path, classifier, head=True).missing
     theirs, info = AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=3, output_loading_info=True)
     assert len(info["missing_keys"]) == len(missing)
     assert equal(model.encoder, classifier.encoder)
@@ -153,11 +156,15 @@ def test_a_classifier_starts_from_pretraining(config: ModelConfig, tmp_path: Pat
 
 @every_family
 def test_names_are_their_own_inverse(config: ModelConfig) -> None:
-    models = [XlnetPretrainingModel(config)] if config == XLNET else [with_pairs(config), SequenceClassifier(config, 4)]
-    for model in models:
+    models: dict[Kind, torch.nn.Module] = (
+        {"pretraining": XlnetPretrainingModel(config)}
+        if config == XLNET
+        else {"pretraining": with_pairs(config), "classifier": our_classifier(config, "a", "b", "c")}
+    )
+    for kind, model in models.items():
         state = {name: p.detach() for name, p in model.named_parameters()}
-        theirs = hf.to_transformers(state, config.family)
-        back = hf.from_transformers(theirs, config.family)
+        theirs = hf.to_transformers(state, config.family, kind)
+        back = hf.from_transformers(theirs, config.family, kind)
         assert back.keys() == state.keys()
         assert all(torch.equal(back[name], state[name]) for name in state)
 
@@ -265,7 +272,7 @@ def test_a_classifier_over_the_mean_is_refused_and_its_encoder_is_not(tmp_path: 
     theirs.config.classifier_pooling = "mean"
     theirs.save_pretrained(tmp_path)
     with pytest.raises(hf.WeightsError, match="classifier_pooling = 'mean': legal here: 'cls'"):
-        hf.load_classifier(tmp_path, SequenceClassifier(FAMILIES["modernbert"], 2))
+        hf.load_task_model(tmp_path, our_classifier(FAMILIES["modernbert"], "a", "b"))
     theirs.config.architectures = ["ModernBertForMaskedLM"]
     theirs.config.save_pretrained(tmp_path)
     assert hf.load_config(tmp_path) == FAMILIES["modernbert"]

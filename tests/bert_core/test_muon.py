@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_bert import our_classifier
 from torch import Tensor, nn
 
 from bert_core import muon
 from bert_core.config import ModelConfig, OptimizerConfig
-from bert_core.heads import SequenceClassifier
 from bert_core.muon import Muon, newton_schulz
 from bert_core.optim import build_optimizer, set_learning_rate, update
 
@@ -109,7 +109,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 def test_blocks_matrices_are_muon_s_at_its_rate_and_all_else_is_adamw_s() -> None:
-    model = SequenceClassifier(SHAPE, 2)
+    model = our_classifier(SHAPE, "a", "b")
     config = OptimizerConfig(type="muon", lr=1e-3, muon_lr=0.02, layer_decay=0.5)
     optimizer = build_optimizer(model, config, SHAPE.num_layers)
     set_learning_rate(optimizer, 0.5e-3)
@@ -126,7 +126,7 @@ def test_blocks_matrices_are_muon_s_at_its_rate_and_all_else_is_adamw_s() -> Non
 
 
 def test_a_gated_layer_s_two_matrices_are_told_by_the_shapes() -> None:
-    model = SequenceClassifier(SHAPE, 2)
+    model = our_classifier(SHAPE, "a", "b")
     for block in model.encoder.layers:
         block.up = nn.Linear(SHAPE.hidden_size, 2 * SHAPE.intermediate_size)
     optimizer = build_optimizer(model, OptimizerConfig(type="muon"), SHAPE.num_layers)

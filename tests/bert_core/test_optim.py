@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_bert import our_classifier
 from torch import Tensor, nn
 
 from bert_core.adamw import StableAdamW
 from bert_core.config import ModelConfig, OptimizerConfig, RuntimeConfig
 from bert_core.distributed import World
-from bert_core.heads import SequenceClassifier
 from bert_core.optim import build_optimizer, learning_rate, set_learning_rate, update
 from bert_core.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from bert_core.parallel import parallelize
@@ -65,7 +65,7 @@ def grouped(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dic
 
 
 def test_norms_and_biases_are_not_decayed_and_depth_slows() -> None:
-    model = SequenceClassifier(SHAPE, 2)
+    model = our_classifier(SHAPE, "a", "b")
     optimizer = build_optimizer(model, OptimizerConfig(weight_decay=0.1, layer_decay=0.5), SHAPE.num_layers)
     set_learning_rate(optimizer, 1.0)
     expected = {"classifier": 1.0, "pooler": 1.0, "encoder.embeddings": 0.125}
@@ -76,7 +76,7 @@ def test_norms_and_biases_are_not_decayed_and_depth_slows() -> None:
 
 
 def test_layers_that_share_weights_are_one_block_below_the_head() -> None:
-    model = SequenceClassifier(SHAPE, 2)
+    model = our_classifier(SHAPE, "a", "b")
     del model.encoder.layers[1]
     found = grouped(model, build_optimizer(model, OptimizerConfig(layer_decay=0.5), num_layers=12))
     assert found["encoder.layers.0.up.weight"]["lr_factor"] == 0.5
@@ -159,7 +159,7 @@ def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) ->
 def test_every_optimizer_continues_bit_for_bit_through_a_checkpoint(kind: dict[str, Any]) -> None:
     config = OptimizerConfig.model_validate({"lr": 0.01, "layer_decay": 0.9} | kind)
     torch.manual_seed(0)
-    whole, cut, resumed = (SequenceClassifier(SHAPE, 2) for _ in range(3))
+    whole, cut, resumed = (our_classifier(SHAPE, "a", "b") for _ in range(3))
     cut.load_state_dict(whole.state_dict())
     trained(whole, build_optimizer(whole, config, SHAPE.num_layers), range(6))
     optimizer = build_optimizer(cut, config, SHAPE.num_layers)
@@ -177,7 +177,7 @@ def test_every_optimizer_continues_bit_for_bit_through_a_checkpoint(kind: dict[s
 def test_a_step_that_is_left_out_leaves_no_trace(kind: dict[str, Any]) -> None:
     config = OptimizerConfig.model_validate({"lr": 0.01} | kind)
     torch.manual_seed(0)
-    plain, with_gap = SequenceClassifier(SHAPE, 2), SequenceClassifier(SHAPE, 2)
+    plain, with_gap = our_classifier(SHAPE, "a", "b"), our_classifier(SHAPE, "a", "b")
     with_gap.load_state_dict(plain.state_dict())
     optimizers = [build_optimizer(model, config, SHAPE.num_layers) for model in (plain, with_gap)]
     trained(plain, optimizers[0], range(2))
@@ -194,7 +194,7 @@ def test_a_step_that_is_left_out_leaves_no_trace(kind: dict[str, Any]) -> None:
 @pytest.mark.gpu
 def test_on_a_gpu_the_host_waits_neither_for_the_norm_nor_for_whether_to_leave_the_step_out() -> None:
     torch.manual_seed(0)
-    model = SequenceClassifier(SHAPE, 2).cuda()
+    model = our_classifier(SHAPE, "a", "b").cuda()
     optimizer = build_optimizer(model, OptimizerConfig(lr=0.01), SHAPE.num_layers)
     parallel = parallelize(model, lambda model, batch: model(batch), RuntimeConfig(), World(), "bf16")
     before = {name: values.clone() for name, values in model.state_dict().items()}

@@ -12,7 +12,7 @@ from real_texts import chinese_reviews, film_reviews
 
 from bert_core.chunking import chunk
 from bert_core.data.row_index import make_row_index
-from bert_core.packing import pack
+from bert_core.packing import ATTENTION_BREAK_EVEN, ROW_LENGTH_STEP, pack, pack_cheapest
 from bert_core.shards import TokenizedDocument, TokenShards, open_shards, write_shards
 from bert_core.tokenizer import load
 
@@ -83,6 +83,22 @@ def test_a_sample_that_fits_no_row_is_an_error() -> None:
         pack(np.array([3, 9]), 8)
     with pytest.raises(ValueError, match="lengths go from 0"):
         pack(np.array([0, 3]), 8)
+
+
+def test_the_cheapest_row_length_of_all_is_found() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        longest = int(rng.integers(8, 200))
+        lengths = rng.integers(1, longest + 1, int(rng.integers(1, 40)))
+        shortest = -(-int(lengths.max()) // ROW_LENGTH_STEP) * ROW_LENGTH_STEP
+        row_lengths = [*range(shortest, longest + 1, ROW_LENGTH_STEP)] or [longest]
+        cheapest = min(
+            (pack(lengths, row_length) for row_length in row_lengths),
+            key=lambda plan: plan.num_rows * plan.row_length * (1 + plan.row_length / ATTENTION_BREAK_EVEN),
+        )
+        found = pack_cheapest(lengths, longest)
+        assert (found.row_length, found.num_rows) == (cheapest.row_length, cheapest.num_rows)
+        np.testing.assert_array_equal(found.sample_ids, cheapest.sample_ids)
 
 
 @pytest.mark.parametrize("pairs", [False, True])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from random_shards import random_documents, write_documents
-from test_data import SEQUENCE, Sample, assert_equal, contents, pretraining, sequences
+from test_data import Sample, assert_equal, contents, pretraining
 
 from bert_core.config import BatchConfig, BatchWarmup, MlmObjective, PhaseConfig
-from bert_core.data import DataError, PretrainingData, RunLength, SequenceData
+from bert_core.data import DataError, PretrainingData, RunLength
 from bert_core.tokenizer import Tokenizer, load
 
 DOCUMENTS = random_documents(300)
@@ -119,13 +119,6 @@ def test_epochs_and_tokens_end_a_run_of_phases(folder: Path, tokenizer: Tokenize
     assert data.epochs_before(steps) >= 1.5 > phased(folder, tokenizer, steps=steps - 1).epochs_before(steps - 1)
     data = phased(folder, tokenizer, tokens=50_000)
     assert 50_000 <= data.positions_before(data.total_steps) < 50_000 + 1024
-    fine = SequenceData(
-        folder, tokenizer, SEQUENCE, BatchConfig(samples=16), 13, length=RunLength(epochs=2, tokens=10**9)
-    )
-    assert fine.total_steps == 25
-    assert fine.positions_before(25) == pytest.approx(
-        2 * sum(min(len(d.tokens) + 2, 128) for d in DOCUMENTS if d.label >= 0)
-    )
 
 
 def test_a_run_without_a_length_is_an_error_where_it_needs_one(folder: Path, tokenizer: Tokenizer) -> None:
@@ -133,8 +126,7 @@ def test_a_run_without_a_length_is_an_error_where_it_needs_one(folder: Path, tok
     assert sum(batch.num_samples for batch in data.eval_batches(0, 1)) == data.streams[0].num_samples
     with pytest.raises(DataError, match="say how long it is"):
         data.batch(0, 0, 1)
-    for endless in (pretraining(folder, tokenizer), sequences(folder, tokenizer)):
-        with pytest.raises(DataError, match="no last step"):
-            _ = endless.total_steps
+    with pytest.raises(DataError, match="no last step"):
+        _ = pretraining(folder, tokenizer).total_steps
     with pytest.raises(DataError, match="rank 4 of 5 with a global batch of 4"):
         phased(folder, tokenizer).batch(99, 4, 5)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_bert import FAMILIES, TINY, initialised, random_weights, their_config
+from tiny_bert import FAMILIES, TINY, initialised, our_classifier, random_weights, their_config
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoTokenizer, EncoderDecoderConfig, EncoderDecoderModel
@@ -315,18 +315,12 @@ def test_warm_start_is_exact(name: str, tmp_path: Path) -> None:
 
 
 def test_a_head_that_the_folder_lacks_keeps_its_values(tmp_path: Path) -> None:
-    hf.export_classifier(initialised(hf_classifier()), TINY, ("a", "b"), tmp_path)
+    hf.export_task_model(initialised(our_classifier(TINY, "a", "b")), TINY, 24, tmp_path)
     model = seq2seq()
     missing = warm_start(model, tmp_path).missing
     assert {key for key in missing if ".cross_" not in key} == {
         f"mlm_head.{key}" for key, _ in model.mlm_head.named_parameters()
     }
-
-
-def hf_classifier() -> torch.nn.Module:
-    from bert_core.heads import SequenceClassifier
-
-    return SequenceClassifier(TINY, 2)
 
 
 def test_a_warm_start_from_another_shape_is_refused(tmp_path: Path) -> None:

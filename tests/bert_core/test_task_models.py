@@ -352,6 +352,12 @@ def test_what_an_architecture_cannot_be_asked_is_said_before_training(family: st
         task_model(shape(family, bpe()), task)
 
 
+@pytest.mark.parametrize(("labels", "message"), [(("a", "a"), "each once"), (("a",), "nothing to tell it from")])
+def test_labels_are_several_and_different(labels: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SequenceTask(labels=labels)
+
+
 # ----------------------------------------------------------------------------------------------------- segments
 
 

@@ -6,36 +6,46 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from bert_core import train
 from bert_core.checkpoint import CheckpointError
-from bert_core.config import TrainConfig
+from bert_core.config import SequenceTask, TrainConfig
+from bert_core.features import encode, write_features
 from bert_core.heads import PretrainingModel
 from bert_core.shards import TokenizedDocument, write_shards
 from bert_core.tokenizer import Tokenizer, train_wordpiece
 
+TASK = SequenceTask(labels=("a", "b"))
 WORDS = [f"{start}{end}" for start in ("ba", "ko", "mi", "ru", "te", "lo") for end in ("n", "sh", "lla", "rk", "t")]
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sides of documents in which the first word decides the label, and words come in a fixed order."""
+    """Two sides of texts whose first word decides the label and whose words come in a fixed order: shards, features."""
     folder = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
     starts = rng.integers(0, len(WORDS), 160)
     texts = [" ".join(WORDS[(s + i) % len(WORDS)] for i in range(int(rng.integers(4, 12)))) for s in starts]
     tokenizer = train_wordpiece(iter(texts), 120, 1, True)
     tokenizer.save(folder / "tokenizer")
-    labels = [int(start >= len(WORDS) // 2) for start in starts]
-    for side, part in (("train", slice(0, 120)), ("validation", slice(120, 160))):
-        write(folder / side, tokenizer, texts[part], labels[part])
+    table = pa.table(
+        {
+            "id": [f"{i:04}" for i in range(160)],
+            "text": texts,
+            "label": ["ab"[int(start >= len(WORDS) // 2)] for start in starts],
+        }
+    )
+    for side, first, count in (("train", 0, 120), ("validation", 120, 40)):
+        write(folder / "mlm" / side, tokenizer, texts[first : first + count])
+        write_features(encode(TASK, table.slice(first, count), tokenizer, 32), folder / "sequence" / side)
     return folder
 
 
-def write(folder: Path, tokenizer: Tokenizer, texts: list[str], labels: list[int]) -> None:
+def write(folder: Path, tokenizer: Tokenizer, texts: list[str]) -> None:
     documents = [
         TokenizedDocument(
             tokens=encoding.ids,
@@ -43,16 +53,14 @@ def write(folder: Path, tokenizer: Tokenizer, texts: list[str], labels: list[int
             word_starts=encoding.word_starts,
             document_id=f"{i:04}",
             kind="text",
-            label=label,
         )
-        for i, (encoding, label) in enumerate(zip(tokenizer.encode_batch(texts), labels, strict=True))
+        for i, encoding in enumerate(tokenizer.encode_batch(texts))
     ]
     write_shards(
         folder,
         documents,
         vocab_size=tokenizer.vocab_size,
         fingerprint=tokenizer.fingerprint,
-        labels=("a", "b"),
         documents_per_shard=50,
     )
 
@@ -62,12 +70,12 @@ def config(corpus: Path, kind: str = "sequence", **changes: Any) -> TrainConfig:
     base: dict[str, Any] = {
         "name": "tiny",
         "model": {"vocab_size": 120, **shape},
-        "objective": {"type": "sequence", "labels": ["a", "b"]} if kind == "sequence" else {"type": "mlm", "nsp": True},
+        **({"task": TASK.model_dump()} if kind == "sequence" else {"objective": {"type": "mlm", "nsp": True}}),
         "batch": {"samples": 16, "row_length": 32} if kind == "sequence" else {"rows": 4, "row_length": 32},
         "optimizer": {"lr": 3e-3},
         "steps": 12,
-        "train_data": str(corpus / "train"),
-        "eval_data": str(corpus / "validation"),
+        "train_data": str(corpus / kind / "train"),
+        "eval_data": str(corpus / kind / "validation"),
         "tokenizer": str(corpus / "tokenizer"),
         "eval_every": 6,
         "checkpoint_every": 4,

@@ -21,9 +21,10 @@ from transformers import (
 
 from bert_core import hf
 from bert_core.attention import documents_of_rows
-from bert_core.config import ModelConfig
-from bert_core.heads import PretrainingModel, SequenceClassifier
+from bert_core.config import ModelConfig, SequenceTask
+from bert_core.heads import PretrainingModel
 from bert_core.model import init_weights
+from bert_core.task_models import ClassModel
 
 SHAPE = {
     "vocab_size": 60,
@@ -70,6 +71,10 @@ def their_classifier(config: ModelConfig, num_labels: int) -> Any:
     return _random(AutoModelForSequenceClassification.from_config(their_config(config, num_labels=num_labels)))
 
 
+def our_classifier(config: ModelConfig, *labels: str) -> ClassModel:
+    return ClassModel(config, SequenceTask(labels=labels), {})
+
+
 def _random(model: nn.Module) -> nn.Module:
     random_weights(model)
     return model.eval()
@@ -99,9 +104,9 @@ def our_names(theirs: nn.Module, tensors: dict[str, Tensor], config: ModelConfig
 
 def copy_weights(theirs: nn.Module, ours: nn.Module) -> None:
     """transformers' weights into our model, through the map alone."""
-    kind = "classifier" if isinstance(ours, SequenceClassifier) else "pretraining"
+    kind = "classifier" if isinstance(ours, ClassModel) else "pretraining"
     state = our_names(theirs, {name: p.detach() for name, p in theirs.named_parameters()}, ours.config, kind)
-    if not isinstance(ours, PretrainingModel | SequenceClassifier):
+    if not isinstance(ours, PretrainingModel | ClassModel):
         state = {name.removeprefix("encoder."): tensor for name, tensor in state.items()}
     ours.load_state_dict(state, strict=True)
 
