@@ -19,10 +19,11 @@ help:  ## show this list
 
 install: $(READY)  ## create the environment with every dependency pinned
 
+# Old pips build source packages (seqeval) the old way, which fetches what it needs to build past pip: --use-pep517.
 $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[test]'
 	@touch $@
 
 data: $(READY)  ## fetch the pinned data, checked by hash (some 500 MB, of which 200 MB stay)
@@ -33,9 +34,9 @@ corpora: $(READY)  ## fetch four real sites out of Debian packages, to crawl (in
 	$(BIN)/python -m infra.corpora
 
 bench-env: $(READY)  ## install the peers that benchmarks compare with
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[test,bench]'
 	$(PYTHON) -m venv $(HOME_DIR)/bench-env
-	$(HOME_DIR)/bench-env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
+	$(HOME_DIR)/bench-env/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 --no-deps -r benchmarks/requirements.txt
 
 demo: data  ## the main job: crawl, train, evaluate, gate, promote (DAY=2 for the next night, ABLATE=1 for ablations)
 	$(BIN)/python -m flows.demo --day $(DAY) --port $(SITE_PORT) $(if $(filter 1,$(ABLATE)),--ablate) $(ARGS)
@@ -95,7 +96,7 @@ bench-core: data bench-env  ## every measured claim about pretraining (some eigh
 
 lock:  ## resolve the dependencies anew and write constraints.txt
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
-	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,bench]'
+	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[test,bench]'
 	{ echo "# Every dependency, pinned. Written by \`make lock\`; do not edit."; \
 	  .lock-venv/bin/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.txt
 	rm -rf .lock-venv
