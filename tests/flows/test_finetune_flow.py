@@ -160,4 +160,4 @@ def test_the_champion_answers_is_measured_and_explained(stack: Stack, home: Path
 def test_a_model_of_another_task_is_refused_by_name(home: Path) -> None:
     (home / "wrong.toml").write_text(RECIPE.replace('init = "weights"', 'init = "nowhere"'))
     assert "nowhere" in foundry(home, "check", "wrong.toml")
-    assert "no section [task]" in foundry(home, "finetune", "film-reviews", status=1)
+    assert "no section [data]" in foundry(home, "finetune", "film-reviews", status=1)

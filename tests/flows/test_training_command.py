@@ -155,9 +155,9 @@ def test_a_number_of_workers_that_is_none_is_refused(folder: Path, text: str) ->
 def test_how_far_a_recipe_goes_is_read_from_its_sections() -> None:
     assert isinstance(load_runnable("pretrain-modern"), PretrainRecipe)
     assert isinstance(load_runnable("film-reviews"), Recipe)
-    with pytest.raises(ConfigError, match="finetune: required, and not given"):
+    with pytest.raises(ConfigError, match="train: required, and not given"):
         load_runnable("debian-docs")
-    with pytest.raises(ConfigError, match="finetune: required, and not given"):
+    with pytest.raises(ConfigError, match="train: required, and not given"):
         load_recipe("pretrain-modern")
 
 
