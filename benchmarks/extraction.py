@@ -23,7 +23,7 @@ from pathlib import Path
 from extraction_sets import Labelled, labelled_pages, words
 from extraction_side import ENGINES
 
-from bert_core.evaluate import paired_bootstrap
+from bert_core.intervals import paired_bootstrap
 from tasks.artifacts import home
 
 IN_BENCH_ENV = ("trafilatura of datatrove", "resiliparse", "readability-lxml")

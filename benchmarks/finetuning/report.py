@@ -14,7 +14,7 @@ from finetuning import sets
 from finetuning.results import Ledger, Record
 from finetuning.tables import figure
 
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 from bert_core.metrics import resample, score
 from bert_core.metrics.metric import Scores
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 
 if TYPE_CHECKING:
     from finetuning.report import Row

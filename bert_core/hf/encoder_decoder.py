@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from bert_core.config import ModelConfig, validate
 from bert_core.config.task import Generation
+from bert_core.files import write_json
 from bert_core.heads import PretrainingModel
 from bert_core.hf.configs import WeightsError, exportable, our_values, their_config
-from bert_core.hf.exporting import _dump, export_tokenizer
+from bert_core.hf.exporting import export_tokenizer
 from bert_core.hf.families import NAMES, Modules
 from bert_core.hf.loading import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     LoadReport,
-    _read_json,
-    _read_safetensors,
     load_config,
     load_encoder,
     load_pretraining,
+    read_json,
+    read_safetensors,
 )
 from bert_core.hf.weights import parts_of
 from bert_core.seq2seq import FAMILIES, Seq2SeqModel
@@ -124,7 +125,7 @@ def export_seq2seq(
         "pad_token_id": tokenizer.pad_id,
     }
     theirs_of_decoder = {**their_config(decoder), **_DECODES}
-    _dump(
+    write_json(
         folder / CONFIG_FILE,
         {
             "architectures": ["EncoderDecoderModel"],
@@ -136,7 +137,7 @@ def export_seq2seq(
             **ids,
         },
     )
-    _dump(folder / GENERATION_FILE, {**ids, **_generation_keys(generation or Generation())})
+    write_json(folder / GENERATION_FILE, {**ids, **_generation_keys(generation or Generation())})
     export_tokenizer(tokenizer, config, folder)
 
 
@@ -148,7 +149,7 @@ def load_seq2seq_configs(folder: str | Path) -> tuple[ModelConfig, ModelConfig]:
         ConfigError: a value out of bounds.
     """
     path = Path(folder) / CONFIG_FILE
-    config = _read_json(path)
+    config = read_json(path)
     if config.get("model_type") != MODEL_TYPE:
         raise WeightsError(f"{path}: model_type = {config.get('model_type')!r}: legal here: {MODEL_TYPE!r}")
     shapes = []
@@ -181,7 +182,7 @@ def load_seq2seq(folder: str | Path, model: Seq2SeqModel) -> LoadReport:
     path, modules, found = folder / WEIGHTS_FILE, modules_of(model), {}
     for ours, theirs in zip((model.config, model.decoder_config), load_seq2seq_configs(folder), strict=True):
         _require_shape(folder, theirs, ours)
-    state = _read_safetensors(path)
+    state = read_safetensors(path)
     for copy, original in _tied(model).items():
         if copy in state and not torch.equal(state.pop(copy), state.get(original, torch.empty(0))):
             raise WeightsError(f"{path}: {copy} differs from {original}; only models that tie the two can be loaded")

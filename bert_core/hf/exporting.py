@@ -13,6 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 from bert_core.config import ModelConfig
+from bert_core.files import write_json
 from bert_core.heads import PretrainingModel
 from bert_core.hf.config_tables import KEYS
 from bert_core.hf.configs import exportable, their_config
@@ -153,15 +154,11 @@ def _write(
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     # Ids of a first and a last token that the released vocabularies have, ours need not: `export_tokenizer` knows them.
     unknown = {"bos_token_id": None, "eos_token_id": None}
-    _dump(
+    write_json(
         folder / CONFIG_FILE,
         {**unknown, **their_config(config), **more, "architectures": [architecture], "dtype": dtype},
     )
 
 
 def _update(path: Path, values: Mapping[str, Any]) -> None:
-    _dump(path, {**json.loads(path.read_text("utf-8")), **values})
-
-
-def _dump(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    write_json(path, {**json.loads(path.read_text("utf-8")), **values})

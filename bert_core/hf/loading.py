@@ -57,7 +57,7 @@ def load_config(folder: str | Path) -> ModelConfig:
 def load_labels(folder: str | Path) -> tuple[str, ...]:
     """The label names of the classifier in `folder`, in the order of their ids."""
     path = Path(folder) / CONFIG_FILE
-    names = _read_json(path).get("id2label") or {}
+    names = read_json(path).get("id2label") or {}
     if sorted(names) != sorted(str(i) for i in range(len(names))) or not names:
         raise WeightsError(f"{path}: id2label = {names!r}: expected a name for each of the ids 0, 1, ...")
     return tuple(names[str(i)] for i in range(len(names)))
@@ -133,7 +133,7 @@ def _check(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
 def _read_weights(folder: Path, family: Family, kind: Kind) -> tuple[dict[str, Tensor], list[str]]:
     """The file's weights under our names, and those of its names that the map lacks."""
     path, names, modules = folder / WEIGHTS_FILE, NAMES[family], ours_of(family, kind)
-    state = {_current_name(name, names): tensor for name, tensor in _read_safetensors(path).items()}
+    state = {_current_name(name, names): tensor for name, tensor in read_safetensors(path).items()}
     buffers = [name for name in state if re.sub(r"\.\d+\.", ".*.", name) in names.buffers]
     for name in buffers:
         del state[name]
@@ -154,7 +154,12 @@ def _current_name(name: str, names: Names) -> str:
     return f"{names.prefix}{name}" if name.startswith(names.bare) else name
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The file's tensors by name.
+
+    Raises:
+        WeightsError: there is no such file (pickled ones beside it are named), or it is torn.
+    """
     if not path.exists():
         pickled = sorted(file.name for file in path.parent.glob("*.bin"))
         hint = f"; {', '.join(pickled)} is pickled, and is not read: save it as safetensors first" if pickled else ""
@@ -168,12 +173,17 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _our_values(path: Path) -> dict[str, Any]:
     try:
-        return our_values(_read_json(path))
+        return our_values(read_json(path))
     except ValueError as error:
         raise error if isinstance(error, WeightsError) else WeightsError(f"{path}: {error}") from None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The file's object.
+
+    Raises:
+        WeightsError: there is no such file, it is not JSON, or no object.
+    """
     try:
         config = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

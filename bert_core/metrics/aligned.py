@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bert_core.evaluate import EvaluationError
+from bert_core.intervals import EvaluationError
 
 NAMED = 5  # ids that a message shows
 

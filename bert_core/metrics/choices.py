@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from bert_core.evaluate import EvaluationError, Floats
+from bert_core.intervals import EvaluationError, Floats
 from bert_core.metrics.aligned import column
 from bert_core.metrics.classes import LEAST_PROBABILITY
 from bert_core.metrics.metric import AnyMetric, Metric, Scores, mean_of, scores

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from bert_core.evaluate import Floats
+from bert_core.intervals import Floats
 from bert_core.metrics.aligned import column, ids_of, probability_rows
 from bert_core.metrics.metric import AnyMetric, Ints, Metric, RankMetric, Reduce, Scores, mean_of, ratio, scores
 from bert_core.metrics.ranks import auroc

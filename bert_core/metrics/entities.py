@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from bert_core.evaluate import EvaluationError, Floats
+from bert_core.intervals import EvaluationError, Floats
 from bert_core.metrics.aligned import column
 from bert_core.metrics.classes import accuracy, macro_f1, micro_f1, micro_precision, micro_recall, per_class
 from bert_core.metrics.metric import Metric, Scores, mean_of, scores

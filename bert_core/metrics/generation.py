@@ -14,7 +14,7 @@ from rouge_score import rouge_scorer
 from rouge_score.tokenizers import Tokenizer
 from sacrebleu.metrics import BLEU
 
-from bert_core.evaluate import EvaluationError, Floats
+from bert_core.intervals import EvaluationError, Floats
 from bert_core.metrics.aligned import column, numbers
 from bert_core.metrics.metric import AnyMetric, Metric, Scores, mean_of, ratio, scores
 from bert_core.metrics.scripts import Words, split_han, words_of

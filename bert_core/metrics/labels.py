@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from bert_core.evaluate import EvaluationError, Floats
+from bert_core.intervals import EvaluationError, Floats
 from bert_core.metrics.aligned import column, probability_rows
 from bert_core.metrics.classes import macro_f1, micro_f1, micro_precision, micro_recall, per_class
 from bert_core.metrics.metric import AnyMetric, Metric, RankMetric, Scores, mean_of, scores

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bert_core.evaluate import EvaluationError, Floats
+from bert_core.intervals import EvaluationError, Floats
 
 Ints = NDArray[np.int64]
 Reduce: TypeAlias = Callable[[Floats], Floats]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bert_core.evaluate import Floats
+from bert_core.intervals import Floats
 from bert_core.metrics.metric import Ints, ratio
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from bert_core.evaluate import Floats
+from bert_core.intervals import Floats
 from bert_core.metrics.aligned import numbers
 from bert_core.metrics.metric import Metric, RankMetric, Scores, mean_of, ratio, scores
 from bert_core.metrics.ranks import spearman

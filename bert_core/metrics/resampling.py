@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bert_core.evaluate import MAX_CELLS_AT_ONCE, EvaluationError, Floats, Interval
+from bert_core.intervals import MAX_CELLS_AT_ONCE, EvaluationError, Floats, Interval
 from bert_core.metrics.metric import AnyMetric, Scores
 
 

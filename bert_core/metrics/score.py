@@ -17,7 +17,7 @@ from bert_core.config import (
     Task,
     TokenTask,
 )
-from bert_core.evaluate import EvaluationError
+from bert_core.intervals import EvaluationError
 from bert_core.metrics.aligned import aligned
 from bert_core.metrics.choices import choice_scores
 from bert_core.metrics.classes import class_scores

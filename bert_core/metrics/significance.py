@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bert_core.evaluate import MAX_CELLS_AT_ONCE, EvaluationError
+from bert_core.intervals import MAX_CELLS_AT_ONCE, EvaluationError
 from bert_core.metrics.metric import Metric
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from bert_core.evaluate import EvaluationError
+from bert_core.intervals import EvaluationError
 from bert_core.metrics.aligned import column, numbers
 from bert_core.metrics.metric import AnyMetric, Metric, RankMetric, Scores, mean_of, scores
 from bert_core.metrics.ranks import spearman

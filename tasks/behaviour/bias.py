@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bert_core.config import SequenceTask, Task
-from bert_core.evaluate import Interval, bootstrap
+from bert_core.intervals import Interval, bootstrap
 from tasks.behaviour.answers import Answer, Row, chances, label_names, said, same, shown
 from tasks.behaviour.bias_report import BiasReport, Gap, Score, Swap, SwapExample
 from tasks.behaviour.cases import CHANGED

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from pydantic import BaseModel, ConfigDict
 
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 from tasks.behaviour.rendering import bullet, figure, markdown_table, section, table
 
 _SWAP_HEADS = ["axis", "groups", "examples", "answer changes", "mean change of probability"]

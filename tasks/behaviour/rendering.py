@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 from tasks.text.look.render import tables
 from tasks.text.look.render.markup import Markup, element, foreign
 

@@ -7,7 +7,7 @@ import math
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import norm
 
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 from tasks.behaviour.rendering import bullet, figure, markdown_table, section, table
 
 

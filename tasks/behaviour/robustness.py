@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
 from bert_core.config import Task
-from bert_core.evaluate import Interval, bootstrap, paired_bootstrap
+from bert_core.intervals import Interval, bootstrap, paired_bootstrap
 from tasks.augment.thesaurus import Thesaurus
 from tasks.behaviour.answers import Answer, Row
 from tasks.behaviour.cases import CHANGED, changed_tokens, perturbed

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from bert_core.config import ChoiceTask, PairTask, SequenceTask, Task, TokenTask
-from bert_core.evaluate import Floats
+from bert_core.intervals import Floats
 from bert_core.metrics import Metric, Scores
 from bert_core.metrics.aligned import aligned, ids_of, probability_rows
 from bert_core.metrics.choices import choice_probabilities

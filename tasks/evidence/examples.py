@@ -20,7 +20,7 @@ from bert_core.config import (
     Task,
     TokenTask,
 )
-from bert_core.evaluate import Floats
+from bert_core.intervals import Floats
 from bert_core.metrics.aligned import ids_of, numbers, probability_rows
 from bert_core.metrics.choices import choice_probabilities
 from bert_core.metrics.classes import log_loss

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 from tasks.config.gate import EvidenceGate
 from tasks.evidence.schema import CHAMPION, EvalReport, Lead, MetricFigure
 from tasks.evidence.verdict import GateError, RuleResult, Verdict

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from bert_core.config import PairTask, SequenceTask, Task, TokenTask
-from bert_core.evaluate import EvaluationError
+from bert_core.intervals import EvaluationError
 from bert_core.metrics import Metric, Resampled, Scores, aligned, primary_metric, score
 from tasks.evidence.calibration import calibration
 from tasks.evidence.draw import Draw, lead

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from bert_core.config import Task
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 
 CANDIDATE = "model"
 CHAMPION = "champion"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bert_core.evaluate import Floats
+from bert_core.intervals import Floats
 from bert_core.metrics import holm
 from bert_core.metrics.metric import Ints
 from tasks.evidence.draw import Draw, Runs, lead

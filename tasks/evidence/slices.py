@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from bert_core.config import SpanTask, Task
-from bert_core.evaluate import EvaluationError
+from bert_core.intervals import EvaluationError
 from bert_core.metrics.scripts import words_of
 from tasks.evidence.examples import PARTS
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from bert_core.config import PairTask, SequenceTask, Task
-from bert_core.evaluate import Floats
+from bert_core.intervals import Floats
 from bert_core.metrics.aligned import aligned, ids_of, probability_rows
 from bert_core.metrics.metric import Ints
 from tasks.evidence.examples import main_text

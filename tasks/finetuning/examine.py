@@ -10,9 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bert_core.config import ChoiceTask, Config, EmbeddingTask, SequenceTask, SpanTask, Task, TokenTask
-from bert_core.evaluate import Interval
 from bert_core.explain import as_html, explain
 from bert_core.files import write_json
+from bert_core.intervals import Interval
 from bert_core.metrics.spans import exact_match
 from bert_core.predict import Predictor, open_model
 from tasks.artifacts import Draft

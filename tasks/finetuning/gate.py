@@ -9,8 +9,8 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from bert_core.config import Config
-from bert_core.evaluate import Interval
 from bert_core.files import write_atomically, write_json
+from bert_core.intervals import Interval
 from tasks.artifacts import Draft
 from tasks.config.gate import EvidenceGate
 from tasks.evidence.gate import judge_evidence

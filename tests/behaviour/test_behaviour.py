@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 from bert_core.config import ChoiceTask, PairTask, SequenceTask, SpanTask, TokenTask
-from bert_core.evaluate import paired_bootstrap
+from bert_core.intervals import paired_bootstrap
 from tasks.augment.thesaurus import FileThesaurus
 from tasks.behaviour import (
     BehaviourError,

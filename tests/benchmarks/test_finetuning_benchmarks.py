@@ -34,10 +34,10 @@ from transformers import AutoTokenizer
 
 from bert_core import hf
 from bert_core.config import CausalTask, ModelConfig, Seq2SeqTask, SequenceTask, Task, TokenTask
-from bert_core.evaluate import Interval
 from bert_core.features import encode
 from bert_core.files import write_json
 from bert_core.heads import PretrainingModel
+from bert_core.intervals import Interval
 from bert_core.metrics.metric import Metric, Scores
 from bert_core.predict import Predictor
 from tests.bert_core.tiny_bert import initialised

@@ -9,7 +9,7 @@ from evidence_cases import CASES, DRAW, causal, single
 from metric_tables import names
 
 from bert_core.config import ConfigError, SequenceTask, validate
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 from tasks.config.gate import EvidenceGate
 from tasks.evidence.gate import judge_evidence
 from tasks.evidence.report import Draw, EvalReport, Evidence, build_report

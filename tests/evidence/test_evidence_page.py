@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from evidence_cases import CASES, single
 
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 from tasks.config.gate import EvidenceGate
 from tasks.evidence.gate import judge_evidence
 from tasks.evidence.page import page

@@ -9,7 +9,7 @@ from evidence_cases import CASES, DRAW, SIZE, single, token
 from metric_tables import LABELS, class_tables, names
 
 from bert_core.config import SequenceTask
-from bert_core.evaluate import EvaluationError
+from bert_core.intervals import EvaluationError
 from bert_core.metrics import aligned
 from tasks.evidence.calibration import calibration, confidences, ece, temperature
 from tasks.evidence.report import EvalReport, build_report

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from bert_core.config import SequenceTask, TokenTask
-from bert_core.evaluate import EvaluationError
+from bert_core.intervals import EvaluationError
 from bert_core.metrics import (
     Metric,
     Scores,

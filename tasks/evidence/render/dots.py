@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 from tasks.evidence.wording import figure, span, tick_label, ticks
 from tasks.text.look.render.markup import Child, Markup, element, foreign
 

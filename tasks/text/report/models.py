@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bert_core.evaluate import Interval
+from bert_core.intervals import Interval
 from tasks.evidence.schema import CANDIDATE, CHAMPION, Confusion, EvalReport
 from tasks.evidence.verdict import Verdict
 from tasks.evidence.wording import better, bounded, difference, held, metric_title, model_title

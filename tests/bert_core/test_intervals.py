@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bert_core.evaluate import EvaluationError, bootstrap, paired_bootstrap
+from bert_core.intervals import EvaluationError, bootstrap, paired_bootstrap
 
 
 def test_interval_of_a_mean_is_that_of_the_central_limit_theorem() -> None:
