@@ -1,8 +1,9 @@
 """The data sets of the fine-tuning benchmarks: what is asked of each, and the budget that both sides get.
 
 Budgets by default are samples with which transformers' Trainer takes two to four minutes a seed on two cores; --full
-takes all. Learning rates are what is usual for an encoder of 6 x 384 (2e-4, tagging 3e-4), set once for both sides and
-tuned for neither. The test side is never smaller than about 300 examples, nor trained on.
+takes all. Learning rates are what is usual for an encoder of 6 x 384, one for both sides and tuned for neither: 2e-4,
+and 1e-4 for classes in batches of 16, where 2e-4 left some seeds of either side on a plateau; so did 3e-4 for tags. The
+test side is never smaller than about 300 examples, nor trained on.
 """
 
 from __future__ import annotations
@@ -139,19 +140,19 @@ SETS: dict[str, BenchmarkSet] = {
         _set("film-reviews", SequenceTask(), "film-reviews/reviews.csv", {"group": "movie_name"},
              examples=(2_500, 2_000), epochs=2),
         _set("chinese-reviews", SequenceTask(), "chinese-reviews/reviews.jsonl", examples=(1_000, 1_500),
-             batch=16),
+             batch=16, lr=1e-4),
         _set("reuters-r8", SequenceTask(), "reuters-r8/train.tsv reuters-r8/test.tsv",
-             examples=(1_000, 1_000), batch=16, epochs=2),
+             examples=(1_000, 1_000), batch=16, lr=1e-4, epochs=2),
         _set("newsgroups", SequenceTask(), "newsgroups/train.csv newsgroups/test.csv", examples=(1_500, 1_000)),
         _set("graded-sentiment", SequenceTask(kind="regression"), "graded-sentiment/sentences.csv",
              {"group": "document"}, examples=(2_000, 1_000), row_length=64),
         _set("vitaminc", PairTask(), "vitaminc/claims.jsonl", {"group": "page"}, examples=(1_500, 1_500),
-             batch=16, epochs=2),
-        _set("tweet-ner", TokenTask(), "tweet-ner/tweets.conll", lr=3e-4, batch=16),
-        _set("newspaper-ner-zh", TokenTask(), "newspaper-ner-zh/news.conll", examples=(1_000, 1_000), lr=3e-4,
-             batch=16, epochs=4),
+             batch=16, lr=1e-4, epochs=2),
+        _set("tweet-ner", TokenTask(), "tweet-ner/tweets.conll", batch=16),
+        _set("newspaper-ner-zh", TokenTask(), "newspaper-ner-zh/news.conll", examples=(1_000, 1_000), batch=16,
+             epochs=4),
         _set("newspaper-pos-zh", TokenTask(scheme="plain"), "newspaper-pos-zh/news.conll",
-             {"unseen_labels": "drop"}, examples=(1_000, 1_000), lr=3e-4, batch=16, epochs=2),
+             {"unseen_labels": "drop"}, examples=(1_000, 1_000), batch=16, epochs=2),
         _set("knowledge-conflicts", SPAN, "knowledge-conflicts/questions.json",
              examples=(700, 500), row_length=256, batch=16, epochs=2),
         _set("disfl-qa", SPAN, "disfl-qa/questions.json",
