@@ -76,7 +76,7 @@ def config(
 
     Args:
         weights: to start from instead of the set's.
-        steps: instead of the set's epochs.
+        steps: instead of Trainer's.
         validation: features of the validation side, for a variant that watches their loss every `eval_every` steps.
         auxiliary: keys of `AuxiliaryTask`.
 
@@ -84,6 +84,8 @@ def config(
         ConfigError: the variant has settings that this core has not, or that do not fit the task.
     """
     how, init = variant(name), weights or prepared.weights
+    examples = prepared.side("train").num_rows
+    epochs = steps_of(chosen, examples, how.epochs_factor) * chosen.batch / examples
     plain: dict[str, Any] = {
         "name": "bench",
         "seed": seed,
@@ -99,7 +101,7 @@ def config(
             "clip_norm": chosen.clip_norm,
         },
         "batch": {"samples": chosen.batch, "row_length": chosen.row_length},
-        **({"epochs": chosen.epochs * how.epochs_factor} if steps is None else {"steps": steps}),
+        **({"epochs": epochs} if steps is None else {"steps": steps}),
         "auxiliary": list(auxiliary),
         "eval_data": None if validation is None else str(validation),
         "precision": precision,
@@ -139,8 +141,7 @@ def fit(
         learn = partial(_learn, chosen, prepared, seed=seed, precision=precision, name=name, weights=weights)
         if not asked.changes_training:
             return learn(asked, train_side, folder / "plain", out)
-        # one sequence an example, as texts and pairs have: the steps of the plain run
-        steps = math.ceil(chosen.epochs * how.epochs_factor * train_side.num_rows / chosen.batch)
+        steps = steps_of(chosen, train_side.num_rows, how.epochs_factor)  # those of the plain run
 
         def teach(table: pa.Table, model: Path) -> float:
             work = model.with_name(f"{model.name}-work")
@@ -154,6 +155,11 @@ def fit(
     for clock in ("seconds", "whole_s"):
         figures[clock] += made.seconds
     return figures | {"examples": {**made.facts, **figures.get("examples", {})}}
+
+
+def steps_of(chosen: BenchmarkSet, examples: int, epochs_factor: float = 1.0) -> int:
+    """As many as Trainer makes, whose every epoch ends with a batch that is not full; all of ours are."""
+    return math.ceil(chosen.epochs * epochs_factor * math.ceil(examples / chosen.batch))
 
 
 def _learn(

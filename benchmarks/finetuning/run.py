@@ -10,7 +10,8 @@ its last step; "whole" is their ratio with loading weights and saving. Both mode
 code, `bert_core.predict`, in fp32. Quality is reached where the difference lies inside or above its 95% interval
 over examples and seeds, time where ours takes at most 0.6 of Trainer's.
 
-An epoch of Trainer's ends with a batch that is not full, ours do not: it makes one step more in an epoch at most.
+An epoch of Trainer's ends with a batch that is not full, ours do not: for as many steps ours read up to a batch more
+in an epoch.
 --precision auto gives each side its fastest: ours decides by the CPU; of Trainer's, a few steps of each are timed.
 --grouped gives Trainer its length grouping too. Every run is appended to the file at once; those that it has already
 are not made again, and failed ones are tried once more.
