@@ -78,8 +78,9 @@ def _classes(report: EvalReport) -> Iterator[Finding]:
     if len(known) < 2:
         return
     low, high = (pick(known, key=lambda one: one.f1.estimate) for pick in (min, max))
-    is_low = low.f1.high < LOW_PART * high.f1.estimate
+    is_low = low.f1.high <= LOW_PART * high.f1.estimate  # also where both are 0
     figure = f"{low.name} has the lowest F1, {low.f1.estimate:.3f}; {high.name} the highest, {high.f1.estimate:.3f}"
+    figure = figure if high.f1.estimate else f"none of {len(known)} is ever right"
     rule = f"asks for attention where the lowest is surely below {LOW_PART:.0%} of the highest"
     yield Finding("attention" if is_low else "pass", "Classes", figure, rule, "classes")
 

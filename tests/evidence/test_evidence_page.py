@@ -9,6 +9,7 @@ from evidence_cases import CASES, single
 
 from bert_core.intervals import Interval
 from tasks.config.gate import EvidenceGate
+from tasks.evidence.findings import findings
 from tasks.evidence.gate import judge_evidence
 from tasks.evidence.page import page
 from tasks.evidence.report import build_report
@@ -94,6 +95,18 @@ def test_one_seed_asks_for_attention() -> None:
     html = page(build_report(replace(evidence, answers={"model": evidence.answers["model"][:1]})))
     assert "how much luck is in the figures is not known" in html
     assert "No baseline to compare with" in html
+
+
+def test_classes_of_which_none_is_ever_right_ask_for_attention() -> None:
+    report, nothing = build_report(single()), Interval(0.0, 0.0, 0.0)
+    found = {one.title: one for one in findings(report)}
+    assert found["Classes"].mark == "pass"
+    report = report.model_copy(
+        update={"classes": tuple(one.model_copy(update={"f1": nothing}) for one in report.classes)}
+    )
+    found = {one.title: one for one in findings(report)}
+    assert found["Classes"].mark == "attention"
+    assert found["Classes"].figure == f"none of {len(report.classes)} is ever right"
 
 
 def test_figures_are_written_as_people_read_them() -> None:
