@@ -102,7 +102,7 @@ def right_answers(task: Task, gold: pa.Table) -> list[str]:
 
 def parts(task: Task, example: dict[str, object]) -> tuple[tuple[str, str], ...]:
     """(column, text) of what a model is given of one row."""
-    return tuple((name, _written(example[name])) for name in PARTS[task.type] if example.get(name))
+    return tuple((name, _written(name, example[name])) for name in PARTS[task.type] if example.get(name))
 
 
 def main_text(task: Task, example: dict[str, object]) -> str:
@@ -238,8 +238,10 @@ def _label(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _written(value: object) -> str:
+def _written(column: str, value: object) -> str:
     if isinstance(value, list):
         words = [str(one) for one in value]
+        if column == "choices":
+            return " | ".join(words)
         return ("" if words_of(words) == "characters" else " ").join(words)
     return str(value)

@@ -8,10 +8,11 @@ import pytest
 from evidence_cases import CASES, DRAW, SIZE, single, token
 from metric_tables import LABELS, class_tables, names
 
-from bert_core.config import SequenceTask
+from bert_core.config import ChoiceTask, SequenceTask, TokenTask
 from bert_core.intervals import EvaluationError
 from bert_core.metrics import aligned
 from tasks.evidence.calibration import calibration, confidences, ece, temperature
+from tasks.evidence.examples import main_text, parts
 from tasks.evidence.report import EvalReport, build_report
 from tasks.evidence.schema import Costs
 from tasks.evidence.slices import chosen, periods, quarters, slice_columns
@@ -175,6 +176,12 @@ def test_the_hardest_example_is_the_one_most_surely_wrong() -> None:
     assert hardest.id == "b"
     assert hardest.said == "rotten (1 of 2) / fresh (1 of 2)"
     assert hardest.parts == (("text", "y"),)
+
+
+def test_choices_are_told_apart_and_chinese_tokens_are_not() -> None:
+    asked = {"text": "Where to?", "choices": ["Buy a pair of shoes", "Bowl next"]}
+    assert dict(parts(ChoiceTask(), asked))["choices"] == "Buy a pair of shoes | Bowl next"
+    assert main_text(TokenTask(), {"tokens": ["北", "京"]}) == "北京"
 
 
 def test_costs_are_priced_by_the_hour() -> None:
