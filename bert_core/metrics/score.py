@@ -98,4 +98,4 @@ def _leaders(task: Task) -> tuple[str, ...]:
         case Seq2SeqTask():
             return ("chrf",)
         case CausalTask():
-            return ("perplexity",)
+            return ("bits_per_character",)  # perplexity depends on how a tokenizer cuts, and compares no two of them

@@ -79,6 +79,7 @@ def build_report(evidence: Evidence) -> EvalReport:
         raise EvaluationError(f"no answers of {CANDIDATE!r}, the candidate; there are: {', '.join(evidence.answers)}")
     names = [CANDIDATE, *(name for name in evidence.answers if name != CANDIDATE)]
     scored = {name: [score(task, gold, one) for one in evidence.answers[name]] for name in names}
+    scored = _with_like_perplexities(gold, evidence.answers, scored)
     resampled = evidence.draw.of(scored)
     primary = primary_metric(task, resampled.metrics(CANDIDATE))
     ours = [aligned(gold, one) for one in evidence.answers[CANDIDATE]]
@@ -110,6 +111,26 @@ def build_report(evidence: Evidence) -> EvalReport:
         bootstrap_samples=evidence.draw.samples,
         seed=evidence.draw.seed,
     )
+
+
+def _with_like_perplexities(
+    gold: pa.Table, answers: Answers, scored: dict[str, list[Scores]]
+) -> dict[str, list[Scores]]:
+    """Without the perplexity, which is one a token, of those whose tokens are not the candidate's."""
+
+    def sizes(table: pa.Table) -> list[int]:
+        return list(aligned(gold, table)["num_tokens"].to_pylist())
+
+    if "perplexity" not in scored[CANDIDATE][0].metrics:
+        return scored
+    of_candidate = sizes(answers[CANDIDATE][0])
+    others = [name for name in scored if any(sizes(table) != of_candidate for table in answers[name])]
+    return scored | {name: [_without_perplexity(run) for run in scored[name]] for name in others}
+
+
+def _without_perplexity(run: Scores) -> Scores:
+    kept = {name: metric for name, metric in run.metrics.items() if name != "perplexity"}
+    return Scores(kept, {**run.left_out, "perplexity": "its tokens are not those of this model"})
 
 
 def _model(name: str, runs: Sequence[Scores], resampled: Resampled) -> ModelFigures:

@@ -84,7 +84,7 @@ def test_a_champion_is_not_replaced_by_something_worse() -> None:
 def test_less_is_better_where_it_is() -> None:
     report = build_report(causal())
     assert judge_evidence(
-        EvidenceGate(maximum={"perplexity": 8.0}, min_test_examples=10, min_gain_over_baseline=40.0), report
+        EvidenceGate(maximum={"perplexity": 8.0}, min_test_examples=10, min_gain_over_baseline=0.4), report
     ).passed
     verdict = judge_evidence(EvidenceGate(maximum={"perplexity": 7.0}, min_test_examples=10), report)
     assert [one.name for one in verdict.failed] == ["perplexity at most 7"]

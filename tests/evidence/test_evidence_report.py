@@ -13,6 +13,7 @@ from bert_core.intervals import EvaluationError
 from bert_core.metrics import aligned
 from tasks.evidence.calibration import calibration, confidences, ece, temperature
 from tasks.evidence.examples import main_text, parts
+from tasks.evidence.page import page
 from tasks.evidence.report import EvalReport, build_report
 from tasks.evidence.schema import Costs
 from tasks.evidence.slices import chosen, periods, quarters, slice_columns
@@ -176,6 +177,22 @@ def test_the_hardest_example_is_the_one_most_surely_wrong() -> None:
     assert hardest.id == "b"
     assert hardest.said == "rotten (1 of 2) / fresh (1 of 2)"
     assert hardest.parts == (("text", "y"),)
+
+
+def test_perplexities_of_other_tokens_are_not_compared() -> None:
+    evidence = CASES["causal"]()
+    report = build_report(evidence)
+    assert report.primary == "bits_per_character"
+    assert {"perplexity", "bits_per_character"} <= {*report.models["n-grams"].metrics}
+    (said,) = evidence.answers["n-grams"]
+    characters = pa.array([len(target) for target in evidence.gold["target"].to_pylist()])
+    others = said.set_column(said.schema.get_field_index("num_tokens"), "num_tokens", characters)
+    report = build_report(replace(evidence, answers={**evidence.answers, "n-grams": [others]}))
+    assert "perplexity" in report.models["model"].metrics
+    assert "perplexity" not in report.models["n-grams"].metrics
+    assert report.models["n-grams"].left_out["perplexity"] == "its tokens are not those of this model"
+    assert report.models["n-grams"].leads.keys() == {"bits_per_character"}
+    assert "bits per character" in page(report)
 
 
 def test_choices_are_told_apart_and_chinese_tokens_are_not() -> None:
