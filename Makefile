@@ -8,7 +8,7 @@ HOME_DIR := $(or $(BERT_FOUNDRY_HOME),.foundry)
 DAY    ?= 1
 SITE_PORT ?= 8400
 ARGS   ?=
-# Most of the default tests wait for servers or have one thread: 14 min on two cores, one process took 25.
+# Most of the default tests wait for servers or have one thread: 15 to 18 min on two cores.
 IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help

@@ -68,7 +68,7 @@ def score(task: Task, gold: pa.Table, answers: pa.Table, *, words: Words | None 
 
 
 def primary_metric(task: Task, available: Collection[str] | None = None) -> str:
-    """The metric that leads: what early stopping watches, models are compared by, and the report opens with.
+    """The metric that leads: what models and trials are compared by, and the report opens with.
 
     Args:
         available: choose among these, such as `Scores.metrics`; embeddings can lack labels or ranks.
