@@ -9,6 +9,7 @@ from typing import ClassVar
 import click
 
 from bert_core.config import dump_json
+from infra.interrupts import keep_interrupts
 
 RECIPE = "film-reviews"
 OURS = {"bert_core", "tasks", "flows", "infra"}
@@ -129,6 +130,7 @@ def check(recipe: str, overrides: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; exit status 1 for a fault that is explained, 2 for wrong usage, 130 for Ctrl-C."""
+    keep_interrupts()
     try:
         cli.main(args=arguments, standalone_mode=False)
     except click.exceptions.Exit as exit_:
