@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bert_core.config import Config
 
+Asked = Annotated[float | None, BeforeValidator(lambda value: None if value == "off" else value)]
+"""A limit that holds by default, and is None where a recipe says "off": TOML has no null."""
+
 
 class EvidenceGate(Config):
-    """Every rule is checked and named in the verdict. What a rule asks for and was not measured fails it."""
+    """Every rule is checked and named in the verdict. What a rule asks for and was not measured fails it.
+
+    Two rules hold without being asked for: no worse than the best baseline, and by at most 0.01 than the champion.
+    """
 
     judge_by: Literal["bound", "estimate"] = Field(
         "bound",
@@ -26,11 +32,11 @@ class EvidenceGate(Config):
         (), description='slices or columns in which the champion is not to be better: ["source=forum", "length"]'
     )
     max_slice_regression: float = Field(0.0, ge=0, description="of the leading metric, in those slices")
-    min_gain_over_baseline: float | None = Field(
-        None, description="of the leading metric, over the best baseline, paired; may be negative"
+    min_gain_over_baseline: Asked = Field(
+        0.0, description='of the leading metric, over the best baseline, paired; may be negative; "off": no such rule'
     )
-    max_regression: float | None = Field(
-        0.01, ge=0, description="of the leading metric, against the champion, paired; None: no such rule"
+    max_regression: Asked = Field(
+        0.01, ge=0, description='of the leading metric, against the champion, paired; "off": no such rule'
     )
     max_ece: float | None = Field(None, ge=0, le=1, description="expected calibration error")
     max_model_mb: float | None = Field(None, gt=0)

@@ -102,7 +102,8 @@ def _baseline(policy: EvidenceGate, report: EvalReport) -> Iterator[RuleResult]:
     best = report.best_baseline(report.primary)
     rule = "gain over best baseline"
     if best is None:
-        yield _unmeasured(rule, policy.min_gain_over_baseline, "no baseline was measured")
+        why = 'no baseline was measured; with gate.min_gain_over_baseline = "off" none has to be beaten'
+        yield _unmeasured(rule, policy.min_gain_over_baseline, why)
         return
     lead = report.models[best].leads[report.primary]
     yield _gain(rule, lead, policy.min_gain_over_baseline, policy, report, model_title(best))

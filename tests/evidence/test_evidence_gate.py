@@ -119,8 +119,28 @@ def test_without_a_baseline_or_confidence_their_rules_fail() -> None:
     evidence = single()
     bare = [run.drop_columns("probabilities") for run in evidence.answers["model"]]
     report = build_report(replace(evidence, answers={"model": bare}))
-    verdict = judge_evidence(EvidenceGate(min_test_examples=10, min_gain_over_baseline=0.0, max_ece=0.5), report)
+    verdict = judge_evidence(EvidenceGate(min_test_examples=10, max_ece=0.5), report)
     assert {one.name for one in verdict.failed} == {"gain over best baseline", "calibration error"}
+    assert 'gate.min_gain_over_baseline = "off"' in rule(verdict, "gain over best baseline").detail
+
+
+def test_what_is_worse_than_a_baseline_or_the_champion_passes_no_policy_that_does_not_say_so() -> None:
+    """A recipe that names no rule at all promotes nothing of which its own report says that it is worse."""
+    worse = of_accuracies([0.70, 0.71], 0.78, champion=0.84)
+    silent = judge_evidence(EvidenceGate(), worse)
+    assert {one.name for one in silent.failed} == {"gain over best baseline", "no regression against champion"}
+    off = validate(EvidenceGate, {"min_gain_over_baseline": "off", "max_regression": "off"}, source="a recipe")
+    assert judge_evidence(off, worse).passed
+    assert [one.name for one in judge_evidence(off, worse).rules] == ["test examples", "seeds"]
+    assert validate(EvidenceGate, off.model_dump(mode="json"), source="as it is kept") == off
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"), [("max_regression", -1, "0"), ("min_gain_over_baseline", "of", "valid number")]
+)
+def test_a_limit_that_is_none_is_refused(key: str, value: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key} = {value!r}.*{said}"):
+        validate(EvidenceGate, {key: value}, source="a recipe")
 
 
 def test_what_other_tests_measured_is_judged_at_its_worse_end() -> None:
@@ -176,15 +196,18 @@ def test_every_rule_is_in_the_verdicts_table() -> None:
         "test examples",
         "seeds",
         "accuracy at least 0.1",
+        "gain over best baseline",
         "no regression against champion",
     ]
-    assert verdict.summary == "failed 1 of 4 rules: test examples (90, at least 100 needed)"
+    assert verdict.summary == "failed 1 of 5 rules: test examples (90, at least 100 needed)"
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_any_task_can_be_judged(case: str) -> None:
+    """Each model is drawn to be better than its baseline, but for that of embeddings: both answer by chance."""
     verdict = judge_evidence(NO_CHAMPION, build_report(replace(CASES[case](), draw=DRAW)))
-    assert verdict.passed
+    assert {one.name for one in verdict.failed} == ({"gain over best baseline"} if case == "embedding" else set())
+    assert all(one.value is not None for one in verdict.failed), "measured, and not good enough"
 
 
 def test_policies_and_measurements_that_make_no_sense_are_refused() -> None:

@@ -85,7 +85,7 @@ def test_verdict_sections_curve_and_costs_are_shown() -> None:
     assert {"verdict", "comparison", "classes", "calibration", "labels", "costs", "data"} <= set(found.ids)
     assert "more-bias-groups" in found.ids
     assert "<p class='mine'>made elsewhere</p>" in html
-    assert "Refused: 1 of 4 rules fails" in html
+    assert "Refused: 1 of 5 rules fails" in html
     assert "12 rows &lt;dropped&gt;" in html
     assert "polyline" in found.tags
 
