@@ -15,11 +15,11 @@ from tasks.labelled import duplicates
 from tasks.labelled.checks import can_contradict, character_lengths, findings, label_rows, targets
 from tasks.labelled.formats import find_sides
 from tasks.labelled.ledger import SIDES, FileAccount, LabelledDataError, Ledger
-from tasks.labelled.reading import canonical_table, read_files, with_distinct_ids
+from tasks.labelled.reading import FileRows, canonical_table, read_files, with_distinct_ids
 from tasks.labelled.report import DataReport, FileRow, Finding
 from tasks.labelled.schema import description, settled, with_labels, without_unnamed, without_unseen
 from tasks.labelled.similar import likeness
-from tasks.labelled.splitting import sample, split
+from tasks.labelled.splitting import Split, sample, split
 from tasks.labelled.token_checks import token_lengths
 
 BEYOND_SAMPLE = "beyond the sample"
@@ -66,13 +66,7 @@ def load_dataset(
     files = {side: read_files(config, task, names, home) for side, names in find_sides(config, home).items()}
     task, inferred = settled(config, task, files["train"])
     missing = [side for side in ("validation", "test") if side not in files]
-    tables = {}
-    for side in files:
-        name = None if side == "train" and missing else side
-        table = canonical_table(config, task, name, files[side], ledger)
-        tables[side] = without_unnamed(config, task, name, table, ledger)
-    tables = with_distinct_ids(tables)
-    _check_groups(config, tables["train"])
+    tables = _sides_as_given(config, task, files, missing, ledger)
     whole = pa.concat_tables(tables.values(), promote_options="permissive")
     sides = [side for side, table in tables.items() for _ in range(table.num_rows)]
     alike = likeness(config, task, whole)
@@ -81,15 +75,7 @@ def load_dataset(
         rows = tables["train"].num_rows  # which come first in `whole`
         result = split(config, task, tables["train"], alike.first(rows), missing, seed)
         sides[:rows] = result.sides
-        notes.append(
-            Finding(
-                check="split",
-                severity="warning" if result.largest > rows / 4 else "info",
-                message=f"{' and '.join(missing)} split off: {result.components:,} components, the largest of "
-                f"{result.largest:,} examples; {result.moved} moved so that each side has each label",
-                counts={"components": result.components, "largest": result.largest, "moved": result.moved},
-            )
-        )
+        notes.append(_split_off(missing, result, rows))
     found = duplicates.find(
         config, sides, whole["id"].to_pylist(), targets(task, whole), alike, contradict=can_contradict(task)
     )
@@ -117,6 +103,30 @@ def load_dataset(
     )
     _check_balance(ledger, parts)
     return LabelledData(parts, task, report, ledger.rejects(), ledger.accounts)
+
+
+def _sides_as_given(
+    config: DataConfig, task: Task, files: Mapping[str, list[FileRows]], missing: Sequence[str], ledger: Ledger
+) -> dict[str, pa.Table]:
+    """The tables of the files in the form of the task; what will be split is named as no side yet."""
+    tables = {}
+    for side in files:
+        name = None if side == "train" and missing else side
+        table = canonical_table(config, task, name, files[side], ledger)
+        tables[side] = without_unnamed(config, task, name, table, ledger)
+    tables = with_distinct_ids(tables)
+    _check_groups(config, tables["train"])
+    return tables
+
+
+def _split_off(missing: Sequence[str], result: Split, rows: int) -> Finding:
+    return Finding(
+        check="split",
+        severity="warning" if result.largest > rows / 4 else "info",
+        message=f"{' and '.join(missing)} split off: {result.components:,} components, the largest of "
+        f"{result.largest:,} examples; {result.moved} moved so that each side has each label",
+        counts={"components": result.components, "largest": result.largest, "moved": result.moved},
+    )
 
 
 def _check_groups(config: DataConfig, table: pa.Table) -> None:
