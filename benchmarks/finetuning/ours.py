@@ -1,4 +1,5 @@
-"""Our side: `bert_core.train.run` in this process, without Ray, with Trainer's settings or a variant's."""
+"""Our side: `bert_core.train.run` in this process, without Ray, with Trainer's settings or a variant's, from the same
+weights, also where these are random."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,11 @@ def fit(
     train_side = prepared.side("train")
     with tempfile.TemporaryDirectory(prefix="bench-ours-") as temporary:
         folder = Path(temporary)
+        if prepared.weights is None:
+            from finetuning.trainer_models import first_weights  # transformers is in no other measured process of ours
+
+            weights = first_weights(prepared, seed, folder / "first")
+            prepared = replace(prepared, model=None)
         learn = partial(_learn, chosen, prepared, seed=seed, precision=precision, name=name, weights=weights)
         if not asked.changes_training:
             return learn(asked, train_side, folder / "plain", out)

@@ -71,7 +71,8 @@ class BenchmarkSet:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     weights: str | None = WEIGHTS
-    """Folder under the home folder that both start from; None: `model` with random weights."""
+    """Folder under the home folder that both start from; None: `model` with random weights, those of
+    `trainer_models.first_weights`."""
     model: ModelConfig | None = None
     metric: str | None = None
     """What models are compared by; None: what leads for the task. It decides no run, so it is none of `settings`."""

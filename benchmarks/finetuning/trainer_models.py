@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,11 +23,23 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     Trainer,
+    set_seed,
 )
 
 from bert_core.config import ModelConfig
 
 PROBLEMS = {"single": "single_label_classification", "multi": "multi_label_classification", "regression": "regression"}
+
+
+def first_weights(prepared: Prepared, seed: int, folder: Path) -> Path:
+    """What `trainer_side.fit` starts from with this seed where the set has no weights, written to `folder`.
+
+    Two random beginnings differ by more than two ways to train: on state-of-the-union 1.889 to 1.904 bits a character
+    with seeds 13 to 16.
+    """
+    set_seed(seed)
+    build_model(prepared).save_pretrained(folder)
+    return folder
 
 
 def build_model(prepared: Prepared) -> Any:

@@ -30,6 +30,7 @@ from finetuning import (
 from finetuning.examples import ExamplesConfig
 from finetuning.results import Ledger
 from finetuning.variants import CLOZE, VARIANTS, Variant, merged, variant
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from bert_core import hf
@@ -136,13 +137,31 @@ def test_trainers_encoder_decoder_and_gpt_train_and_answer(weights: Path, tmp_pa
     trainer_side.fit(chosen, prepared, seed=1, precision="fp32", grouped=False, out=tmp_path / "a")
     assert json.loads((tmp_path / "a/config.json").read_text("utf-8"))["model_type"] == "encoder-decoder"
     assert ours.answers(tmp_path / "a", prepared)[0].num_rows == 16
-    chosen, prepared = a_set("causal", weights, tmp_path / "causal")
-    bpe().save(tmp_path / "bpe")
-    model = ModelConfig(family="gpt2", size="tiny").for_tokenizer(vocab_size=bpe().vocab_size, pad_token_id=0)  # type: ignore[call-arg]
-    prepared = sets.Prepared(prepared.folder, chosen.task, tmp_path / "bpe", None, model)
+    chosen, prepared = a_random_gpt(weights, tmp_path)
     trainer_side.fit(chosen, prepared, seed=1, precision="fp32", grouped=False, out=tmp_path / "b")
     assert hf.load_config(tmp_path / "b").causal
     assert ours.answers(tmp_path / "b", prepared)[0].num_rows == 16
+
+
+def a_random_gpt(weights: Path, folder: Path) -> tuple[sets.BenchmarkSet, sets.Prepared]:
+    chosen, prepared = a_set("causal", weights, folder / "causal")
+    bpe().save(folder / "bpe")
+    model = ModelConfig(family="gpt2", size="tiny").for_tokenizer(
+        vocab_size=bpe().vocab_size, pad_token_id=bpe().pad_id
+    )  # type: ignore[call-arg]
+    return chosen, sets.Prepared(prepared.folder, chosen.task, folder / "bpe", None, model)
+
+
+def test_both_sides_start_from_the_same_random_weights_of_a_seed(weights: Path, tmp_path: Path) -> None:
+    chosen, prepared = a_random_gpt(weights, tmp_path)
+    still = replace(chosen, lr=1e-12)
+    trainer_side.fit(still, prepared, seed=1, precision="fp32", grouped=False, out=tmp_path / "theirs")
+    for seed in (1, 2):
+        ours.fit(still, prepared, seed=seed, precision="fp32", name="plain", out=tmp_path / f"{seed}")
+    theirs, same, other = (load_file(tmp_path / each / "model.safetensors") for each in ("theirs", "1", "2"))
+    assert set(theirs) == set(same)
+    assert all(torch.allclose(theirs[name], same[name], atol=1e-8) for name in theirs)
+    assert not torch.allclose(other["transformer.wte.weight"], same["transformer.wte.weight"], atol=1e-3)
 
 
 def test_a_probe_times_steps_and_saves_nothing(weights: Path, tmp_path: Path) -> None:
