@@ -1,6 +1,6 @@
 """The data sets of the fine-tuning benchmarks: what is asked of each, and the budget that both sides get.
 
-Budgets by default are samples with which transformers' Trainer takes two to four minutes a seed on two cores; --full
+Budgets by default are samples with which transformers' Trainer takes two to seven minutes a seed on two cores; --full
 takes all. Learning rates are what is usual for an encoder of 6 x 384, one for both sides and tuned for neither: 2e-4,
 and 1e-4 for classes in batches of 16, where 2e-4 left some seeds of either side on a plateau; so did 3e-4 for tags. The
 test side is never smaller than about 300 examples, nor trained on.

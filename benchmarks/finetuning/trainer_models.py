@@ -32,18 +32,21 @@ PROBLEMS = {"single": "single_label_classification", "multi": "multi_label_class
 
 
 def first_weights(prepared: Prepared, seed: int, folder: Path) -> Path:
-    """What `trainer_side.fit` starts from with this seed where the set has no weights, written to `folder`.
+    """What Trainer starts from with this seed, written to `folder`: for our side, where the set has no weights.
 
     Two random beginnings differ by more than two ways to train: on state-of-the-union 1.889 to 1.904 bits a character
     with seeds 13 to 16.
     """
-    set_seed(seed)
-    build_model(prepared).save_pretrained(folder)
+    build_model(prepared, seed).save_pretrained(folder)
     return folder
 
 
-def build_model(prepared: Prepared) -> Any:
-    """The class of the task, from the set's weights, its head at random; a causal one at random as a whole."""
+def build_model(prepared: Prepared, seed: int) -> Any:
+    """The class of the task, from the set's weights, its head at random; a causal one at random as a whole.
+
+    All that is drawn after it follows from `seed`, too.
+    """
+    set_seed(seed)
     task, weights = prepared.task, str(prepared.weights)
     labels = getattr(task, "labels", ())
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: number for number, label in enumerate(labels)}}

@@ -36,7 +36,6 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainingArguments,
-    set_seed,
 )
 
 from bert_core.config import Task
@@ -96,8 +95,7 @@ def fit(
     table = prepared.side("train")
     rows = rows_of(prepared.task, table, tokenizer, chosen.row_length)
     tokenized = time.perf_counter()
-    set_seed(seed)
-    model = build_model(prepared)
+    model = build_model(prepared, seed)
     clock = StepClock()
     with tempfile.TemporaryDirectory(prefix="bench-trainer-") as folder:
         batch = max(1, round(chosen.batch * len(rows) / table.num_rows))

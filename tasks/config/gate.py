@@ -15,7 +15,7 @@ Asked = Annotated[float | None, BeforeValidator(lambda value: None if value == "
 class EvidenceGate(Config):
     """Every rule is checked and named in the verdict. What a rule asks for and was not measured fails it.
 
-    Two rules hold without being asked for: no worse than the best baseline, and by at most 0.01 than the champion.
+    Two rules hold without being asked for: no worse than the best baseline, and at most 0.01 worse than the champion.
     """
 
     judge_by: Literal["bound", "estimate"] = Field(

@@ -132,11 +132,13 @@ def embedding() -> Evidence:
     label = [float(i % 5) if i % 2 else None for i in range(SIZE)]
     gold = pa.table({"id": names(SIZE), "text": texts(), "text_b": texts(), "label": label})
 
-    def said() -> pa.Table:
-        rank = [int(rng.integers(12)) if one is None else None for one in label]
-        return pa.table({"id": names(SIZE), "similarity": rng.random(SIZE), "rank": rank})
+    def said(noise: float) -> pa.Table:
+        rank = [int(rng.integers(1 + 11 * noise)) if one is None else None for one in label]
+        similarity = [(one or 0.0) / 4 + noise * rng.random() for one in label]
+        return pa.table({"id": names(SIZE), "similarity": similarity, "rank": rank})
 
-    return Evidence(task=EmbeddingTask(), gold=gold, answers={"model": [said(), said()], "words": [said()]}, draw=DRAW)
+    answers = {"model": [said(0.3), said(0.3)], "words": [said(1.0)]}
+    return Evidence(task=EmbeddingTask(), gold=gold, answers=answers, draw=DRAW)
 
 
 def seq2seq() -> Evidence:

@@ -138,7 +138,7 @@ def test_what_is_worse_than_a_baseline_or_the_champion_passes_no_policy_that_doe
 @pytest.mark.parametrize(
     ("key", "value", "said"), [("max_regression", -1, "0"), ("min_gain_over_baseline", "of", "valid number")]
 )
-def test_a_limit_that_is_none_is_refused(key: str, value: object, said: str) -> None:
+def test_a_limit_that_makes_no_sense_is_refused(key: str, value: object, said: str) -> None:
     with pytest.raises(ConfigError, match=rf"{key} = {value!r}.*{said}"):
         validate(EvidenceGate, {key: value}, source="a recipe")
 
@@ -204,10 +204,9 @@ def test_every_rule_is_in_the_verdicts_table() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_any_task_can_be_judged(case: str) -> None:
-    """Each model is drawn to be better than its baseline, but for that of embeddings: both answer by chance."""
+    """Each case's model is drawn to be better than its baseline."""
     verdict = judge_evidence(NO_CHAMPION, build_report(replace(CASES[case](), draw=DRAW)))
-    assert {one.name for one in verdict.failed} == ({"gain over best baseline"} if case == "embedding" else set())
-    assert all(one.value is not None for one in verdict.failed), "measured, and not good enough"
+    assert verdict.passed, verdict.summary
 
 
 def test_policies_and_measurements_that_make_no_sense_are_refused() -> None:
