@@ -63,8 +63,8 @@ COMMANDS: tuple[click.Command, ...] = (up, status, down)
 
 def _print_table(found: list[ServiceStatus]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column, justify in (("service", "left"), ("state", "left"), ("page or address", "left")):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for column in ("service", "state", "page or address"):
+        table.add_column(column, overflow="fold")
     for column in ("pid", "memory", "up for"):
         table.add_column(column, justify="right")
     for entry in found:

@@ -18,7 +18,7 @@ from finetuning import sets
 from finetuning.sets import BenchmarkSet, Prepared
 from pydantic import Field
 
-from bert_core.config import Config
+from bert_core.config import Config, SequenceTask
 from bert_core.mlm_substitution import MlmSubstitution
 from bert_core.predict import open_model
 from tasks.augment import augment
@@ -169,11 +169,12 @@ def _asked(folder: Path, texts: pa.Table) -> tuple[pa.Table, float]:
 
 
 def _pseudo(config: PseudoLabels, chosen: BenchmarkSet, prepared: Prepared, teach: Teach, folder: Path) -> Made:
-    train = prepared.side("train")
+    task, train = prepared.task, prepared.side("train")
+    assert isinstance(task, SequenceTask)
     rest = _pool(chosen, prepared).slice(train.num_rows)
     seconds = teach(train, folder / "teacher")
     answers, asking_s = _asked(folder / "teacher", rest)
-    found = pseudo_label(config, prepared.task, rest, [answers], forbidden=_held_out(prepared)).table  # type: ignore[arg-type]
+    found = pseudo_label(config, task, rest, [answers], forbidden=_held_out(prepared)).table
     truth = _labels(rest)
     pairs = [(truth[id], label) for id, label in _labels(found).items()]
     facts = {

@@ -33,6 +33,7 @@ from bert_core.config import (
     SpanTask,
     Task,
     TokenTask,
+    validate,
 )
 from bert_core.files import write_json
 from bert_core.tokenizer import train_bpe
@@ -48,7 +49,7 @@ VALIDATION_EXAMPLES = 500
 """Of each set at most: by them baselines choose their settings, and span models from which score on there is no answer.
 No training stops by them."""
 TEXTS = ("text", "text_b", "question", "context", "target")
-GPT = ModelConfig(family="gpt2", size="mini", max_positions=256)  # type: ignore[call-arg]
+GPT = validate(ModelConfig, {"family": "gpt2", "size": "mini", "max_positions": 256})
 BPE_VOCABULARY = 8_000
 
 

@@ -162,7 +162,7 @@ def _of_tags(
             probability=float(shares[word, number]),
             features=alone,
             pieces=word_passage(row["tokens"], offset - first, bounds),
-            read=lambda output, batch, number=number: log_odds(output, number),  # type: ignore[misc]
+            read=_log_odds_of(number),
             place=np.array([place]),
             pad_id=predictor.tokenizer.pad_id,
             causal=predictor.model.config.causal,
@@ -210,6 +210,10 @@ def _only(features: Features, sequence: int) -> Features:
         position_offsets=np.zeros(2, np.int32),
         targets=np.full((1, features.targets.shape[1]), np.nan, np.float32),
     )
+
+
+def _log_odds_of(number: int) -> Callable[[Tensor, Batch], Tensor]:
+    return lambda output, batch: log_odds(output, number)
 
 
 def log_odds(scores: Tensor, number: int) -> Tensor:
