@@ -155,6 +155,7 @@ def test_ray_is_started_again_whichever_of_its_processes_was_killed(shared_home:
     commands_of = {pid: " ".join(psutil.Process(pid).cmdline()) for pid in processes.members(entry.process)}
     victim = next(pid for pid, command in commands_of.items() if program in command)
     os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: processes.birth(victim) is None)  # it takes a while on a busy machine: up would find it alive
     up()
     assert {entry.state for entry in status()} == {"running"}
     assert recorded_pids(shared_home)["ray"] != entry.process.pid
