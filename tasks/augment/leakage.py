@@ -31,6 +31,11 @@ def grams(key: str) -> frozenset[Key]:
     return frozenset(tuple(words[i : i + GRAM_WORDS]) for i in range(max(1, len(words) - GRAM_WORDS + 1)))
 
 
+def _without_blanks(key: Key) -> Key:
+    """The same for a sentence that one file has in characters and another in words, 2 0 0 0 年 and 2000 年."""
+    return tuple(field.replace(" ", "") for field in key)
+
+
 class TextIndex:
     """Examples of one or more fields (a premise and a hypothesis, a question and its context), to be found again.
 
@@ -41,7 +46,7 @@ class TextIndex:
     def __init__(self, examples: Iterable[Sequence[str]], near: float) -> None:
         self._near = near
         self._keys = list(dict.fromkeys(normalised_all(fields) for fields in examples))
-        self._known = set(self._keys)
+        self._known = {_without_blanks(key) for key in self._keys}
         self._grams = [grams(key[0]) for key in self._keys]
         self._holding: dict[Key, list[int]] = defaultdict(list)
         for number, of_example in enumerate(self._grams):
@@ -53,7 +58,7 @@ class TextIndex:
         key = normalised_all(fields)
         if not any(key):
             return None
-        if key in self._known:
+        if _without_blanks(key) in self._known:
             return "equal"
         mine = grams(key[0])
         shared: dict[int, int] = defaultdict(int)

@@ -243,6 +243,13 @@ def test_a_premise_that_is_shared_is_no_leak() -> None:
     assert normalised("Ｆｉｌｍ, it’s — 5!") == "film it’s 5"
 
 
+def test_a_sentence_in_characters_is_the_same_in_words() -> None:
+    words, characters = ["包起帆", "说", "１９９８年", "要", "做", "的", "："], list("包起帆说１９９８年要做的：")
+    index = TextIndex([(" ".join(words),)], near=0.8)
+    assert index.find((" ".join(characters),)) == "equal"
+    assert index.find((" ".join(characters[:-4]),)) is None
+
+
 def test_the_guard_drops_what_turns_a_label_round() -> None:
     good = [f"a great and moving film about thing{i}" for i in range(30)]
     bad = [f"a dull and tedious film about item{i}" for i in range(30)]
