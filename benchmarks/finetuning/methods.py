@@ -4,6 +4,7 @@
                                             [--seeds 13 14 15] [--limit N] [--out FILE.jsonl]
     python benchmarks/finetuning/methods.py --report FILE.jsonl
 
+A variant is one of `variants.py`, `a+b` or `with:SET`, a further set learned on the same encoder.
 Seed by seed plain and every variant take turns, each in a process of its own. Gains are paired over test examples and
 drawn over seeds; time is that of the fine-tuning loop (continued pretraining is told apart, one run for all seeds).
 The file of results is that of `run.py`: a plain run that it has is not made again, and the other way round.

@@ -23,7 +23,7 @@ from finetuning.variants import merged, variant
 from bert_core import hf, train
 from bert_core import tokenizer as tokenizers
 from bert_core.config import MethodConfig, SpanTask, TrainConfig, validate
-from bert_core.features import encode, write_features
+from bert_core.features import Features, encode, write_features
 from bert_core.memory import keep_freed_memory, peak_bytes
 from bert_core.methods.cloze import encode_for
 from bert_core.no_answer import best_no_answer_threshold
@@ -189,24 +189,7 @@ def _learn(
         asked: its validation and auxiliary alone.
     """
     started = time.perf_counter()
-    tokenizer = tokenizers.load(prepared.tokenizer)
-    method = validate(MethodConfig, variant(name).changes.get("method", {}), source=name)
-    features = encode_for(method, prepared.task, table, tokenizer, chosen.row_length)
-    write_features(features, folder / "features")
-    more: dict[str, Any] = {}
-    facts: dict[str, Any] = {}
-    if asked.validation:
-        held_out = encode_for(method, prepared.task, prepared.side("validation"), tokenizer, chosen.row_length)
-        write_features(held_out, folder / "validation")
-        every = math.ceil(features.num_sequences / chosen.batch)
-        more |= {"validation": folder / "validation", "eval_every": every}
-        facts["watched"] = held_out.num_examples
-    if asked.auxiliary is not None:
-        other, examples, numbers = auxiliary_examples(asked.auxiliary, prepared)
-        facts |= numbers
-        write_features(encode(other.task, examples, tokenizer, chosen.row_length), folder / "auxiliary")
-        about = {"task": other.task.model_dump(mode="json"), "train_data": str(folder / "auxiliary")}
-        more["auxiliary"] = [{"name": asked.auxiliary.set, "weight": asked.auxiliary.weight, **about}]
+    features, more, facts = _tokenized(chosen, prepared, asked, table, folder, name)
     tokenized = time.perf_counter()
     settings = config(
         chosen,
@@ -235,6 +218,32 @@ def _learn(
         "precision": summary["precision"],
         "padding_share": summary["padding_share"],
     } | ({"examples": facts} if facts else {})
+
+
+def _tokenized(
+    chosen: BenchmarkSet, prepared: Prepared, asked: ExamplesConfig, table: pa.Table, folder: Path, name: str
+) -> tuple[Features, dict[str, Any], dict[str, Any]]:
+    """The features of `table`, written to `folder` with all others that are asked for; the arguments of `config` that
+    name these; and their figures."""
+    tokenizer = tokenizers.load(prepared.tokenizer)
+    method = validate(MethodConfig, variant(name).changes.get("method", {}), source=name)
+    features = encode_for(method, prepared.task, table, tokenizer, chosen.row_length)
+    write_features(features, folder / "features")
+    more: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
+    if asked.validation:
+        held_out = encode_for(method, prepared.task, prepared.side("validation"), tokenizer, chosen.row_length)
+        write_features(held_out, folder / "validation")
+        every = math.ceil(features.num_sequences / chosen.batch)
+        more |= {"validation": folder / "validation", "eval_every": every}
+        facts["watched"] = held_out.num_examples
+    if asked.auxiliary is not None:
+        other, examples, numbers = auxiliary_examples(asked.auxiliary, prepared)
+        facts |= numbers
+        write_features(encode(other.task, examples, tokenizer, chosen.row_length), folder / "auxiliary")
+        about = {"task": other.task.model_dump(mode="json"), "train_data": str(folder / "auxiliary")}
+        more["auxiliary"] = [{"name": asked.auxiliary.set, "weight": asked.auxiliary.weight, **about}]
+    return features, more, facts
 
 
 def answers(folder: Path, prepared: Prepared) -> tuple[pa.Table, float]:

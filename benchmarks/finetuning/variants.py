@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from finetuning import sets
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -70,8 +72,14 @@ def _augmented(about: str, type: str, **augment: Any) -> Variant:
     return Variant(about, examples={"augment": {"methods": [{"type": type, "copies": COPIES}], **augment}})
 
 
+def _with_set(name: str) -> Variant:
+    sets.chosen([name])
+    return Variant(f"{name} on the same encoder", examples={"auxiliary": {"set": name, "weight": 1.0}})
+
+
 COPIES = 4
 """Of each example, by one operation."""
+WITH = "with:"
 VECTORS = {"type": "vectors"}
 CLOZE = {"pattern": "{text} It was {mask}.", "verbalizer": {"fresh": "great", "rotten": "terrible"}}
 """For film reviews."""
@@ -116,9 +124,7 @@ VARIANTS: dict[str, Variant] = {
     "active-random": Variant(
         "as many labels at random", examples={"labels": {"type": "active", "strategy": "random"}}
     ),
-    "multitask": Variant(
-        "graded sentiment on the same encoder", examples={"auxiliary": {"set": "graded-sentiment", "weight": 1.0}}
-    ),
+    "multitask": _with_set("graded-sentiment"),
     "longer": Variant("three times the epochs", epochs_factor=3),
     "stopped": Variant(
         "three times the epochs, or until the validation loss falls no more",
@@ -128,15 +134,19 @@ VARIANTS: dict[str, Variant] = {
 
 
 def variant(name: str) -> Variant:
-    """The variant of a name; `a+b` is both.
+    """The variant of a name; `a+b` is both, `with:SET` learns that set of `sets.py` on the same encoder.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is none of that name, or no such set.
     """
     found: Variant | None = None
     for part in name.split("+"):
-        if part not in VARIANTS:
-            raise ValueError(f"no variant {part!r}; there are {', '.join(VARIANTS)}, and a+b for both")
-        found = VARIANTS[part] if found is None else found.combined(VARIANTS[part])
+        if part.startswith(WITH):
+            one = _with_set(part.removeprefix(WITH))
+        elif part in VARIANTS:
+            one = VARIANTS[part]
+        else:
+            raise ValueError(f"no variant {part!r}; there are {', '.join(VARIANTS)}, {WITH}SET, and a+b for both")
+        found = one if found is None else found.combined(one)
     assert found is not None
     return found

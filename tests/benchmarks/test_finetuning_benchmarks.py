@@ -222,6 +222,13 @@ def test_operations_that_change_examples_add_up() -> None:
     assert not variant("swap").needs_pretraining
 
 
+def test_with_names_the_set_that_is_learned_too() -> None:
+    assert variant("with:newspaper-pos-zh").examples["auxiliary"]["set"] == "newspaper-pos-zh"
+    assert variant("multitask") == variant("with:graded-sentiment")
+    with pytest.raises(ValueError, match=r"no set \['graded'\]; there are trec"):
+        variant("with:graded")
+
+
 def test_only_new_variants_have_new_keys_in_their_specs() -> None:
     def keys(name: str) -> set[str]:
         return set(results.spec_of(sets.SETS["trec"], "ours", threads=1, seed=1, precision="auto", variant=name))
@@ -232,7 +239,7 @@ def test_only_new_variants_have_new_keys_in_their_specs() -> None:
     assert keys("pseudo") == {*plain, "examples"}
     assert keys("longer") == {*plain, "epochs_factor"}
     assert keys("substitution") == {*plain, "examples", "pretraining"}
-    assert keys("multitask") == {*plain, "examples", "auxiliary"}
+    assert keys("multitask") == keys("with:film-reviews+ema") == {*plain, "examples", "auxiliary"}
 
 
 def test_substitution_asks_the_pretrained_model_and_starts_from_the_plain_one() -> None:
