@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -23,15 +24,15 @@ class ThesaurusError(ValueError):
     """A source of synonyms that cannot be read; the message names the file, the line and what is expected."""
 
 
-class Thesaurus:
+class Thesaurus(ABC):
     """Synonyms of a word; none for one that it lacks."""
 
     phrases: frozenset[str] = frozenset()
     """Its entries of several characters in scripts without blanks, for `units.split`."""
 
+    @abstractmethod
     def __call__(self, word: str) -> tuple[str, ...]:
         """`word` is in lower case; the answer never holds it, and is the same for the same word."""
-        raise NotImplementedError
 
 
 class FileThesaurus(Thesaurus):

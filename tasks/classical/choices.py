@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def logistic_regression(job: Job) -> Rival:
             table, _softmax(model.decision_function(features.of(table)), features.sizes(table), 1.0)
         )
 
-    candidates = [Candidate({"C": c}, lambda c=c: fit(c)) for c in INVERSE_PENALTIES]  # type: ignore[misc]
+    candidates = [Candidate({"C": c}, partial(fit, c)) for c in INVERSE_PENALTIES]
     return best(job, candidates, {"features": int(train.shape[1])})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -32,7 +33,7 @@ def lead(job: Job) -> Rival:
         length = max(1, round(usual * share))
         return lambda table: of_texts(table, [_beginning(text, length) for text in table["text"].to_pylist()])
 
-    return best(job, [Candidate({"share": s}, lambda s=s: fit(s)) for s in LEAD_SHARES], {"median_words": usual})  # type: ignore[misc]
+    return best(job, [Candidate({"share": s}, partial(fit, s)) for s in LEAD_SHARES], {"median_words": usual})
 
 
 def nearest(job: Job) -> Rival:
@@ -44,7 +45,7 @@ def nearest(job: Job) -> Rival:
         return lambda table: of_texts(table, [targets[row[0]] for row in find(table["text"].to_pylist())])
 
     hows = {"words": False, "characters": True}
-    return best(job, [Candidate({"ngrams": name}, lambda how=how: fit(how)) for name, how in hows.items()])  # type: ignore[misc]
+    return best(job, [Candidate({"ngrams": name}, partial(fit, how)) for name, how in hows.items()])
 
 
 def lexicon(job: Job) -> Rival:
