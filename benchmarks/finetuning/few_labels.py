@@ -6,7 +6,7 @@
 
 Each set has 300 labelled examples, of which every seed gets the same; 100 more are its validation side. Seed by seed
 plain fine-tuning and every variant take turns, each in a process of its own, all with as many optimizer steps: other
-examples in them, not more of them. (multitask makes as many of its own task, and the auxiliary one's beside them;
+examples in them, not more of them. (with:SET makes as many of its own task, and the other set's beside them;
 longer and stopped say what they make.) Gains are paired over test examples and drawn over seeds; seconds are those of
 the training loops, a teacher's or an earlier round's and its answers included, evaluating too.
 
@@ -19,7 +19,7 @@ On film-reviews-few:
         against plain, and against the true labels of all of them.
     active-margin, active-random: 200 of the labels, then twice 200 of the other texts, by the margin of a model of
         those before, or at random: against each other.
-    multitask: graded-sentiment's regression on the same encoder, without what is a held-out film review.
+    with:graded-sentiment: its regression on the same encoder, without what is a held-out film review.
     longer, stopped: three times the epochs; and the same but for what follows two epochs without a lower loss on the
         validation side, with the weights of the best: against each other.
 On sms-spam-few, where one of eight is spam, and on reuters-r8-few, where two classes of eight have four fifths, by
@@ -46,7 +46,7 @@ VARIANTS: dict[str, list[str]] = {
     "film-reviews-few": [
         *("swap", "deletion", "characters", "synonyms", "insertion", "substitution"),
         *("pretrained", "cloze", "pseudo", "all-labels", "active-random", "active-margin"),
-        *("multitask", "longer", "stopped"),
+        *("with:graded-sentiment", "longer", "stopped"),
     ],
     "sms-spam-few": ["balanced", "focal"],
     "reuters-r8-few": ["balanced", "focal"],

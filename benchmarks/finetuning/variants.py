@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from finetuning import sets
@@ -72,11 +73,6 @@ def _augmented(about: str, type: str, **augment: Any) -> Variant:
     return Variant(about, examples={"augment": {"methods": [{"type": type, "copies": COPIES}], **augment}})
 
 
-def _with_set(name: str) -> Variant:
-    sets.chosen([name])
-    return Variant(f"{name} on the same encoder", examples={"auxiliary": {"set": name, "weight": 1.0}})
-
-
 COPIES = 4
 """Of each example, by one operation."""
 WITH = "with:"
@@ -124,7 +120,6 @@ VARIANTS: dict[str, Variant] = {
     "active-random": Variant(
         "as many labels at random", examples={"labels": {"type": "active", "strategy": "random"}}
     ),
-    "multitask": _with_set("graded-sentiment"),
     "longer": Variant("three times the epochs", epochs_factor=3),
     "stopped": Variant(
         "three times the epochs, or until the validation loss falls no more",
@@ -139,14 +134,14 @@ def variant(name: str) -> Variant:
     Raises:
         ValueError: there is none of that name, or no such set.
     """
-    found: Variant | None = None
-    for part in name.split("+"):
-        if part.startswith(WITH):
-            one = _with_set(part.removeprefix(WITH))
-        elif part in VARIANTS:
-            one = VARIANTS[part]
-        else:
-            raise ValueError(f"no variant {part!r}; there are {', '.join(VARIANTS)}, {WITH}SET, and a+b for both")
-        found = one if found is None else found.combined(one)
-    assert found is not None
-    return found
+    return reduce(Variant.combined, map(_one, name.split("+")))
+
+
+def _one(name: str) -> Variant:
+    if name.startswith(WITH):
+        other = name.removeprefix(WITH)
+        sets.chosen([other])  # raises where there is none
+        return Variant(f"{other} on the same encoder", examples={"auxiliary": {"set": other, "weight": 1.0}})
+    if name not in VARIANTS:
+        raise ValueError(f"no variant {name!r}; there are {', '.join(VARIANTS)}, {WITH}SET, and a+b for both")
+    return VARIANTS[name]

@@ -32,7 +32,6 @@ def grams(key: str) -> frozenset[Key]:
 
 
 def _without_blanks(key: Key) -> Key:
-    """The same for a sentence that one file has in characters and another in words, 2 0 0 0 年 and 2000 年."""
     return tuple(field.replace(" ", "") for field in key)
 
 
@@ -40,7 +39,8 @@ class TextIndex:
     """Examples of one or more fields (a premise and a hypothesis, a question and its context), to be found again.
 
     Two examples are nearly equal if in each field the Jaccard similarity of their word 3-grams is at least `near`; a
-    premise that several examples share is thus no leak, as long as what is said of it differs.
+    premise that several examples share is thus no leak, as long as what is said of it differs. They are equal also if
+    they differ in blanks alone: 2 0 0 0 年, a file of characters, and 2000 年, the same in words.
     """
 
     def __init__(self, examples: Iterable[Sequence[str]], near: float) -> None:
